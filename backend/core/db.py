@@ -1,0 +1,72 @@
+"""Engines and sessions. One request or task is one transaction, committed at the edge.
+
+Each process runs under a database role of its own, whatever login its address names: the API as `zw_api`, the
+worker as `zw_worker`. Neither owns a table nor passes row-level security; only Alembic logs in as an owner.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session as BaseSession
+from sqlmodel import Session
+
+from backend.core.settings import get_settings
+
+Role = Literal["zw_api", "zw_worker"]
+AfterCommit = Callable[[], None]
+
+_AFTER_COMMIT = "zhiwang_after_commit"
+
+
+def dialect_url(address: str) -> str:
+    """A `postgresql://` address with the psycopg 3 driver named."""
+    return make_url(address).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def make_engine(address: str, *, role: Role, **options: Any) -> Engine:
+    """An engine whose every connection runs as `role`, in UTC, with bounded waits.
+
+    A statement may take 60 s and a lock 10 s: longer means a fault, and the caller is told to come again.
+    """
+    start = f"-c role={role} -c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s"
+    return create_engine(
+        dialect_url(address),
+        pool_pre_ping=True,
+        connect_args={"options": start, "application_name": f"zhiwang-{role}"},
+        **{"pool_size": 10, "max_overflow": 10, "pool_timeout": 10, **options},
+    )
+
+
+@lru_cache(maxsize=2)
+def engine_for(role: Role) -> Engine:
+    """The engine of this process for one role, made on first use."""
+    settings = get_settings()
+    return make_engine(settings.database_url if role == "zw_api" else settings.worker_url(), role=role)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """A session that commits when the block ends well and rolls back when it raises."""
+    with Session(engine) as session:
+        yield session
+        session.commit()
+
+
+def after_commit(session: BaseSession, action: AfterCommit) -> None:
+    """Call `action` once if and when this session's transaction commits. It must not touch the session or raise."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(action)
+
+
+@event.listens_for(BaseSession, "after_commit")
+def _run_after_commit(session: BaseSession) -> None:
+    for action in session.info.pop(_AFTER_COMMIT, []):
+        action()
+
+
+@event.listens_for(BaseSession, "after_rollback")
+def _forget_after_commit(session: BaseSession) -> None:
+    session.info.pop(_AFTER_COMMIT, None)

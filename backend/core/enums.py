@@ -1,0 +1,163 @@
+"""Closed vocabularies that more than one room speaks. Codes that a city may change live in tables instead."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What an account may be. Scope (which territory, which department) is on the account and its memberships."""
+
+    GRID_WORKER = "grid_worker"
+    OPERATOR = "operator"
+    DISPATCHER = "dispatcher"
+    HANDLER = "department_handler"
+    SUPERVISOR = "supervisor"
+    STEWARD = "data_steward"
+    AUDITOR = "auditor"
+    SECURITY_ADMIN = "security_admin"
+    SYSTEM_ADMIN = "system_admin"
+
+
+class Kind(StrEnum):
+    """Collections a handheld replicates. The first five are collected; `case` is a read-only outcome."""
+
+    PERSON = "person"
+    HOUSE = "house"
+    ORGANISATION = "organisation"
+    COMPONENT = "component"
+    EVENT = "event"
+    CASE = "case"
+
+
+COLLECTED_KINDS = (Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION, Kind.COMPONENT, Kind.EVENT)
+
+
+class Datum(StrEnum):
+    """The geodetic datum a coordinate was given in; storage is always WGS-84."""
+
+    WGS84 = "wgs84"
+    GCJ02 = "gcj02"
+    BD09 = "bd09"
+    CGCS2000 = "cgcs2000"
+
+
+class Outcome(StrEnum):
+    """What became of one mutation. Every accepted mutation has exactly one."""
+
+    APPLIED = "applied"
+    MERGED = "merged"
+    CONFLICT = "conflict"
+    UNCHANGED = "unchanged"
+    QUARANTINED = "quarantined"
+
+
+class QuarantineCode(StrEnum):
+    """Why a row waits for a person instead of being applied. Listed in `docs/errors.md`."""
+
+    OP_REUSED = "op_reused"
+    OUT_OF_SCOPE = "out_of_scope"
+    PAST_MEMBERSHIP = "past_membership"
+    UNKNOWN_GRID = "unknown_grid"
+    INVALID = "invalid"
+    UNREADABLE = "unreadable"
+    ROW_TOO_LARGE = "row_too_large"
+    ID_TAKEN = "id_taken"
+    READ_ONLY = "read_only"
+
+
+class Hardness(StrEnum):
+    """A hard conflict changed the same field on both sides; a soft one merged cleanly over a stale base."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class ReviewState(StrEnum):
+    """Where a conflict or a quarantined row stands with the people who decide it."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+    REJECTED = "rejected"
+
+
+class SourceType(StrEnum):
+    """Where an entry came from: a handheld's record, or a citizen's report."""
+
+    DOCUMENT = "document"
+    REPORT = "report"
+
+
+class VerdictKind(StrEnum):
+    """The result of one cross-check (domain.md, "Three sources, one truth")."""
+
+    MATCH = "match"
+    DIFFERS = "differs"
+    NAME_DIFFERS = "name_differs"
+    AMBIGUOUS = "ambiguous"
+    NOT_FOUND = "not_found"
+    ID_SELF_INCONSISTENT = "id_self_inconsistent"
+    ADDRESS_UNKNOWN = "address_unknown"
+    OUT_OF_GRID = "out_of_grid"
+    FLAG_CONFLICT = "flag_conflict"
+    MOVED = "moved"
+    DUPLICATE = "duplicate"
+    RENTAL_HAZARD = "rental_hazard"
+    ORGANISATION_CLOSED = "organisation_closed"
+    COMPONENT_UNKNOWN = "component_unknown"
+    CLASS_UNKNOWN = "class_unknown"
+    ACCEPTED = "accepted"
+
+
+class CaseState(StrEnum):
+    """Stages of a case (GB/T 30428.8): report, accept, register, dispatch, handle, check, close."""
+
+    REPORTED = "reported"
+    ACCEPTED = "accepted"
+    REGISTERED = "registered"
+    DISPATCHED = "dispatched"
+    HANDLING = "handling"
+    CHECKING = "checking"
+    CLOSED = "closed"
+    REJECTED = "rejected"
+
+
+class ClockKind(StrEnum):
+    """How a time limit runs: through the night, in working hours, in working days, or in natural days."""
+
+    URGENT_HOURS = "urgent_hours"
+    WORK_HOURS = "work_hours"
+    WORK_DAYS = "work_days"
+    NATURAL_DAYS = "natural_days"
+
+
+class JobState(StrEnum):
+    """`ready` waits for a worker, `running` is leased, `dead` gave up and keeps its reason."""
+
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+
+
+class PhotoState(StrEnum):
+    """A photo is `expected` from a manifest, `received` whole, then `processed` or `failed` with a code."""
+
+    EXPECTED = "expected"
+    RECEIVED = "received"
+    PROCESSED = "processed"
+    FAILED = "failed"
+
+
+class ReportState(StrEnum):
+    """A citizen's report is assembled from messages, then submitted once."""
+
+    ASSEMBLING = "assembling"
+    SUBMITTED = "submitted"
+
+
+class ImportState(StrEnum):
+    """A dataset's snapshot while it loads and afterwards."""
+
+    LOADING = "loading"
+    CURRENT = "current"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"

@@ -1,0 +1,97 @@
+"""Every setting of the product, read from the environment (or `.env`) once.
+
+`.env.example` explains each one to the people who deploy; a test holds that file to this class.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Values as the environment gives them; secrets are never defaulted outside the embedded stack.
+
+    `backend.dev` fills the addresses of the embedded servers and the generated secrets into the environment of
+    its children, so every process reads its settings in this one way.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    environment: Literal["development", "test", "production"] = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    public_url: str = ""
+    state_dir: Path = PROJECT_ROOT / ".zhiwang"
+
+    database_url: str = ""
+    worker_database_url: str = ""
+    migration_database_url: str = ""
+    broker_url: str = ""
+    media_url: str = ""
+    pg_bindir: str = ""
+
+    master_keys: SecretStr = SecretStr("")
+    index_key: SecretStr = SecretStr("")
+    token_secret: SecretStr = SecretStr("")
+
+    access_token_seconds: int = Field(default=600, ge=60, le=600)
+    refresh_token_days: int = Field(default=30, ge=1)
+    enrolment_code_minutes: int = Field(default=60, ge=1)
+    max_batch_rows: int = Field(default=500, ge=1)
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    max_photo_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
+    max_photo_pixels: int = Field(default=50_000_000, ge=1)
+    max_import_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
+
+    job_lease_seconds: int = Field(default=600, ge=5)
+    job_max_attempts: int = Field(default=5, ge=1)
+    sweep_seconds: float = Field(default=5.0, gt=0)
+    worker_concurrency: int = Field(default=2, ge=1)
+
+    wechat_app_id: str = ""
+    wechat_token: SecretStr = SecretStr("")
+    wechat_encoding_aes_key: SecretStr = SecretStr("")
+    wechat_app_secret: SecretStr = SecretStr("")
+    wechat_api_url: str = "https://api.weixin.qq.com"
+    wechat_window_seconds: int = Field(default=300, ge=1)
+    report_window_seconds: int = Field(default=120, ge=1)
+
+    firebase_credentials: str = ""
+
+    demo: bool = True
+    seed_scale: float = Field(default=1.0, gt=0, le=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _secrets_in_production(self) -> Self:
+        if self.environment != "production":
+            return self
+        missing = [n for n in ("master_keys", "index_key", "token_secret") if not getattr(self, n).get_secret_value()]
+        if missing:
+            names = ", ".join(name.upper() for name in missing)
+            raise ValueError(f"production needs these settings: {names}")
+        return self
+
+    def worker_url(self) -> str:
+        """The database the worker logs in to; the API's own where no other is set."""
+        return self.worker_database_url or self.database_url
+
+    def migration_url(self) -> str:
+        """The database Alembic logs in to, with the rights of an owner."""
+        return self.migration_database_url or self.database_url
+
+    def media_location(self) -> str:
+        """Where photographs are kept: an `s3://` or `file://` address."""
+        return self.media_url or (self.state_dir / "media").as_uri()
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,223 @@
+"""Durable jobs: the row is written with the data it is about, and is all that counts.
+
+A worker claims rows in batches under a lease and a fencing token. A handler runs in one transaction together with
+`finish`, so its effects and the end of the job commit or vanish together. Jobs take ids, read again and can run
+twice; what makes a second run harmless is a unique constraint on each effect, never the message that woke it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.clock import now
+from backend.core.db import after_commit
+from backend.core.ids import new_id
+from backend.core.settings import get_settings
+
+Handler = Callable[..., None]
+Waker = Callable[[frozenset[str]], None]
+
+FIRST_BACKOFF = timedelta(seconds=2)
+LONGEST_BACKOFF = timedelta(minutes=10)
+
+
+class Discard(Exception):
+    """Raised by a handler for a job that can never succeed: dead-lettered at once, with this reason code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A leased job: what to do, and the fence that proves the lease."""
+
+    id: UUID
+    name: str
+    payload: dict[str, Any]
+    attempts: int
+    max_attempts: int
+    fence: int
+    request_id: str | None
+
+
+_handlers: dict[str, Handler] = {}
+_waker: Waker | None = None
+
+
+def handler(name: str) -> Callable[[Handler], Handler]:
+    """Register a function as the handler of jobs called `name`. It is called as `function(session, **payload)`."""
+
+    def register(function: Handler) -> Handler:
+        if name in _handlers:
+            raise ValueError(f"two handlers for {name}")
+        _handlers[name] = function
+        return function
+
+    return register
+
+
+def handler_of(name: str) -> Handler:
+    """The function registered for `name`; `KeyError` where no room of this process has one."""
+    return _handlers[name]
+
+
+def handler_names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(_handlers)
+
+
+def set_waker(waker: Waker | None) -> None:
+    """What tells workers, after a commit, that jobs of these names wait. It must return at once and never raise."""
+    global _waker  # noqa: PLW0603  one waker a process, set by its composition root
+    _waker = waker
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be written. `key` is unique per name: asking for the same thing twice does it once."""
+
+    name: str
+    key: str
+    payload: dict[str, Any]
+    priority: int = 100
+    delay: timedelta = timedelta(0)
+
+
+def enqueue(session: Session, name: str, *, key: str, priority: int = 100, **payload: Any) -> None:
+    """Write one job in the caller's transaction. Payload values are ids, numbers and codes (JSON), never data."""
+    enqueue_many(session, [NewJob(name, key, payload, priority)])
+
+
+def enqueue_many(session: Session, jobs: Sequence[NewJob]) -> None:
+    """Write jobs with one statement and wake the workers after the commit."""
+    if not jobs:
+        return
+    moment, attempts = now(), get_settings().job_max_attempts
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    session.connection().execute(
+        _INSERT,
+        [
+            {
+                "id": new_id(),
+                "name": job.name,
+                "key": job.key,
+                "payload": msgspec.json.encode(job.payload).decode(),
+                "priority": job.priority,
+                "not_before": moment + job.delay,
+                "max_attempts": attempts,
+                "request_id": request_id,
+                "now": moment,
+            }
+            for job in jobs
+        ],
+    )
+    names = frozenset(job.name for job in jobs)
+    after_commit(session, lambda: wake(names))
+
+
+def wake(names: frozenset[str]) -> None:
+    """Tell the workers; a wake-up that is lost is replaced by the sweeper."""
+    if _waker is not None and names:
+        _waker(names)
+
+
+def claim(session: Session, name: str, *, limit: int) -> list[Claimed]:
+    """Lease up to `limit` waiting jobs, also those whose lease ran out. Counts the attempt before it starts.
+
+    A job that used up its attempts without ever reporting back (it kills its worker) is dead-lettered here.
+    """
+    moment = now()
+    session.connection().execute(_BURY, {"name": name, "now": moment})
+    rows = session.connection().execute(
+        _CLAIM,
+        {
+            "name": name,
+            "now": moment,
+            "limit": limit,
+            "lease": moment + timedelta(seconds=get_settings().job_lease_seconds),
+        },
+    )
+    return [Claimed(*row) for row in rows]
+
+
+def finish(session: Session, job: Claimed) -> bool:
+    """Mark done in the handler's own transaction. False: the lease went to another worker, so roll back."""
+    done = session.connection().execute(_FINISH, {"id": job.id, "fence": job.fence, "now": now()})
+    return bool(done.rowcount)
+
+
+def fail(session: Session, job: Claimed, *, reason: str, final: bool = False) -> None:
+    """Put the job back with a growing delay, or dead-letter it after its last attempt. `reason` is a code."""
+    dead = final or job.attempts >= job.max_attempts
+    delay = min(FIRST_BACKOFF * 2 ** (job.attempts - 1), LONGEST_BACKOFF)
+    session.connection().execute(
+        _FAIL,
+        {
+            "id": job.id,
+            "fence": job.fence,
+            "state": "dead" if dead else "ready",
+            "not_before": now() + delay,
+            "reason": reason[:500],
+            "finished": now() if dead else None,
+        },
+    )
+
+
+def waiting_names(session: Session) -> list[str]:
+    """Names that have jobs to be run now: waiting ones and those whose lease ran out."""
+    rows = session.connection().execute(_WAITING, {"now": now()})
+    return [row.name for row in rows]
+
+
+def take_slot(session: Session, name: str, slot: Any) -> bool:
+    """Take a time slot of a scheduled job. False where another beat took it already."""
+    taken = session.connection().execute(_SLOT, {"name": name, "slot": slot})
+    return bool(taken.rowcount)
+
+
+_INSERT = text(
+    """
+    INSERT INTO job (id, name, key, payload, state, priority, not_before, attempts, max_attempts, fence,
+                     request_id, created_at)
+    VALUES (:id, :name, :key, CAST(:payload AS json), 'ready', :priority, :not_before, 0, :max_attempts, 0,
+            :request_id, :now)
+    ON CONFLICT (name, key) DO NOTHING
+    """
+)
+_WAITING_CONDITION = """
+    (state = 'ready' AND not_before <= :now OR state = 'running' AND lease_until < :now)
+"""
+_BURY = text(
+    """
+    UPDATE job SET state = 'dead', reason = 'worker_lost', finished_at = :now, lease_until = NULL
+    WHERE name = :name AND state = 'running' AND lease_until < :now AND attempts >= max_attempts
+    """
+)
+_CLAIM = text(
+    f"""
+    UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, lease_until = :lease
+    WHERE id IN (SELECT id FROM job WHERE name = :name AND {_WAITING_CONDITION}
+                 ORDER BY priority, not_before LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING id, name, payload, attempts, max_attempts, fence, request_id
+    """
+)
+_FINISH = text(
+    """
+    UPDATE job SET state = 'done', finished_at = :now, lease_until = NULL
+    WHERE id = :id AND fence = :fence AND state = 'running'
+    """
+)
+_FAIL = text(
+    """
+    UPDATE job SET state = :state, not_before = :not_before, reason = :reason, finished_at = :finished,
+                   lease_until = NULL
+    WHERE id = :id AND fence = :fence AND state = 'running'
+    """
+)
+_WAITING = text(f"SELECT DISTINCT name FROM job WHERE {_WAITING_CONDITION}")
+_SLOT = text("INSERT INTO beat_slot (name, slot) VALUES (:name, :slot) ON CONFLICT DO NOTHING")

@@ -1,0 +1,64 @@
+"""All tables. Importing this package registers every one of them in `SQLModel.metadata`."""
+
+from backend.models.accounts import Account, Device, EnrolmentCode, SessionFamily
+from backend.models.cases import (
+    CalendarDay,
+    Case,
+    CaseQueue,
+    CaseStep,
+    EventClass,
+    RegistrationStandard,
+    RoutingRule,
+)
+from backend.models.checks import RuleSet, Verdict
+from backend.models.citizens import Citizen, Report, WechatMessage
+from backend.models.documents import Conflict, Document, DocumentVersion, Feed, FeedCounter, Mutation, Quarantine
+from backend.models.jobs import BeatSlot, Job
+from backend.models.media import Derivative, Photo, PhotoLink, Upload
+from backend.models.notices import Notice
+from backend.models.registry import BusinessRecord, Dataset, Snapshot
+from backend.models.territory import Department, Grid, Membership, TerritoryUnit
+from backend.models.trust import AuditEntry, ServerState, SubjectKey
+
+__all__ = [
+    "Account",
+    "AuditEntry",
+    "BeatSlot",
+    "BusinessRecord",
+    "CalendarDay",
+    "Case",
+    "CaseQueue",
+    "CaseStep",
+    "Citizen",
+    "Conflict",
+    "Dataset",
+    "Department",
+    "Derivative",
+    "Device",
+    "Document",
+    "DocumentVersion",
+    "EnrolmentCode",
+    "EventClass",
+    "Feed",
+    "FeedCounter",
+    "Grid",
+    "Job",
+    "Membership",
+    "Mutation",
+    "Notice",
+    "Photo",
+    "PhotoLink",
+    "Quarantine",
+    "RegistrationStandard",
+    "Report",
+    "RoutingRule",
+    "RuleSet",
+    "ServerState",
+    "SessionFamily",
+    "Snapshot",
+    "SubjectKey",
+    "TerritoryUnit",
+    "Upload",
+    "Verdict",
+    "WechatMessage",
+]

@@ -1,0 +1,162 @@
+"""Synced records: the document, its history, the mutation ledger, conflicts, quarantine and the per-grid feed.
+
+Personal fields are never in a readable column: `body` holds the public fields, `sealed` the personal ones as made by
+`backend.services.sealing`.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Identity, Index, LargeBinary
+from sqlmodel import Field
+
+from backend.core.enums import Hardness, Kind, Outcome, QuarantineCode, ReviewState
+from backend.core.ids import new_id
+from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
+
+
+class Document(SQLModel, table=True):
+    """The server's current version of one record. `version` is its `rev`; `op` names this version.
+
+    Blind indexes: `id_index` (id type and number), `phone_index`, `block_index` (birth date and surname). For kinds
+    without personal keys `natural_key` is the house code, USCC or component id. `h3_cell` is the H3 cell at
+    resolution 9 of the location of kinds whose place is not personal.
+    """
+
+    __tablename__ = "document"
+    __table_args__ = (
+        Index("ix_document_grid_id_kind", "grid_id", "kind"),
+        Index("ix_document_kind_natural_key", "kind", "natural_key"),
+        Index("ix_document_kind_h3_cell", "kind", "h3_cell"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    kind: Kind = enum_field(Kind)
+    grid_id: str = Field(foreign_key="grid.id", max_length=15)
+    version: int
+    op: UUID
+    deleted: bool = False
+    body: Json = json_field()
+    sealed: bytes | None = sealed_field(default=None)
+    id_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    phone_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    block_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    natural_key: str | None = Field(default=None, max_length=64)
+    h3_cell: str | None = Field(default=None, max_length=16)
+    account_id: UUID | None = Field(default=None, foreign_key="account.id")
+    device_id: UUID | None = Field(default=None, foreign_key="device.id")
+    captured_at: datetime | None = time_field(default=None)
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
+
+
+class DocumentVersion(SQLModel, table=True):
+    """One version of a document, appended and never edited: the base of later merges."""
+
+    __tablename__ = "document_version"
+    __table_args__ = (Index("uq_document_version_document_id_op", "document_id", "op", unique=True),)
+
+    document_id: UUID = Field(foreign_key="document.id", primary_key=True)
+    version: int = Field(primary_key=True)
+    op: UUID
+    grid_id: str = Field(max_length=15)
+    deleted: bool = False
+    body: Json = json_field()
+    sealed: bytes | None = sealed_field(default=None)
+    account_id: UUID | None = None
+    device_id: UUID | None = None
+    created_at: datetime = time_field()
+
+
+class Mutation(SQLModel, table=True):
+    """The ledger: one row per (document, op), with the keyed fingerprint of what was pushed and what became of it.
+
+    `pushed` is the sealed content of the push: the base of this device's next edit, also after a lost answer.
+    `version` is the document's version after the mutation, absent when it was quarantined.
+    """
+
+    __tablename__ = "mutation"
+    __table_args__ = (
+        Index("ix_mutation_device_id_seq", "device_id", "seq"),
+        Index("ix_mutation_document_id_device_id", "document_id", "device_id"),
+    )
+
+    document_id: UUID = Field(primary_key=True)
+    op: UUID = Field(primary_key=True)
+    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity(always=True)], nullable=False)
+    kind: Kind = enum_field(Kind)
+    device_id: UUID = Field(foreign_key="device.id")
+    account_id: UUID = Field(foreign_key="account.id")
+    fingerprint: bytes = Field(sa_type=LargeBinary)
+    outcome: Outcome = enum_field(Outcome)
+    base_version: int | None = None
+    version: int | None = None
+    pushed: bytes | None = sealed_field(default=None)
+    pushed_body: Json | None = json_field(default=None)
+    client_time: datetime | None = time_field(default=None)
+    created_at: datetime = time_field()
+
+
+class Conflict(SQLModel, table=True):
+    """One field on which two honest edits met. The four values are sealed together in `values`."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (Index("uq_conflict_document_id_op_field", "document_id", "op", "field", unique=True),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    document_id: UUID = Field(foreign_key="document.id")
+    kind: Kind = enum_field(Kind)
+    grid_id: str = Field(max_length=15, index=True)
+    op: UUID
+    field: str = Field(max_length=64)
+    hardness: Hardness = enum_field(Hardness)
+    values: bytes | None = sealed_field(default=None)
+    device_id: UUID = Field(foreign_key="device.id")
+    account_id: UUID = Field(foreign_key="account.id")
+    state: ReviewState = enum_field(ReviewState, default=ReviewState.OPEN)
+    created_at: datetime = time_field()
+
+
+class Quarantine(SQLModel, table=True):
+    """A pushed row that could not be applied, kept whole (encrypted) until a person decides it."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        Index("uq_quarantine_device_id_fingerprint", "device_id", "fingerprint", unique=True),
+        Index("ix_quarantine_device_id_created_at", "device_id", "created_at"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    device_id: UUID = Field(foreign_key="device.id")
+    account_id: UUID = Field(foreign_key="account.id")
+    kind: Kind = enum_field(Kind)
+    document_id: UUID | None = Field(default=None, index=True)
+    op: UUID | None = None
+    grid_id: str | None = Field(default=None, max_length=15)
+    code: QuarantineCode = enum_field(QuarantineCode)
+    places: list[str] = json_field()
+    fingerprint: bytes = Field(sa_type=LargeBinary)
+    payload: bytes = sealed_field()
+    state: ReviewState = enum_field(ReviewState, default=ReviewState.OPEN)
+    created_at: datetime = time_field()
+
+
+class FeedCounter(SQLModel, table=True):
+    """The last sequence number of a grid's feed. Bumped last before commit, grids in sorted order."""
+
+    __tablename__ = "feed_counter"
+
+    grid_id: str = Field(primary_key=True, foreign_key="grid.id", max_length=15)
+    seq: int = Field(sa_type=BigInteger)
+
+
+class Feed(SQLModel, table=True):
+    """The latest touch of a document in a grid. `first_seq` is the sequence at which the grid first saw it."""
+
+    __tablename__ = "feed"
+    __table_args__ = (Index("uq_feed_grid_id_kind_seq", "grid_id", "kind", "seq", "document_id", unique=True),)
+
+    grid_id: str = Field(primary_key=True, foreign_key="grid.id", max_length=15)
+    document_id: UUID = Field(primary_key=True)
+    kind: Kind = enum_field(Kind)
+    seq: int = Field(sa_type=BigInteger)
+    first_seq: int = Field(sa_type=BigInteger)

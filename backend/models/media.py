@@ -1,0 +1,77 @@
+"""Photos: the upload while it grows, the photo once it is whole, its links and its derivatives."""
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index
+from sqlmodel import Field
+
+from backend.core.enums import PhotoState, SourceType
+from backend.core.ids import new_id
+from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
+
+
+class Photo(SQLModel, table=True):
+    """A photo by the id its taker gave it. `sha256`, `size` and `mime` are the manifest's until it is received whole.
+
+    `taken_at` and `claims` (place, sealed) come from the file and are claims, not facts. `owner_id` is the account
+    that may upload it, absent for a citizen's.
+    """
+
+    __tablename__ = "photo"
+
+    id: UUID = Field(primary_key=True)
+    owner_id: UUID | None = Field(default=None, foreign_key="account.id")
+    sha256: str = Field(max_length=64, index=True)
+    size: int = Field(sa_type=BigInteger)
+    mime: str = Field(max_length=64)
+    state: PhotoState = enum_field(PhotoState)
+    failure: str | None = Field(default=None, max_length=32)
+    original_key: str | None = Field(default=None, max_length=255)
+    width: int | None = None
+    height: int | None = None
+    taken_at: datetime | None = time_field(default=None)
+    claims: bytes | None = sealed_field(default=None)
+    created_at: datetime = time_field()
+    processed_at: datetime | None = time_field(default=None)
+
+
+class PhotoLink(SQLModel, table=True):
+    """That a record or a report names a photo in its manifest. The photo may arrive before or after."""
+
+    __tablename__ = "photo_link"
+    __table_args__ = (Index("ix_photo_link_photo_id", "photo_id"),)
+
+    source_type: SourceType = enum_field(SourceType, primary_key=True)
+    source_id: UUID = Field(primary_key=True)
+    photo_id: UUID = Field(primary_key=True)
+
+
+class Derivative(SQLModel, table=True):
+    """A cleaned copy of a photo in one size, free of all metadata of the original."""
+
+    __tablename__ = "derivative"
+
+    photo_id: UUID = Field(foreign_key="photo.id", primary_key=True)
+    variant: str = Field(primary_key=True, max_length=16)
+    storage_key: str = Field(max_length=255)
+    mime: str = Field(max_length=64)
+    width: int
+    height: int
+    size: int
+    sha256: str = Field(max_length=64)
+
+
+class Upload(SQLModel, table=True):
+    """A tus upload. `durable_offset` counts bytes that are on disk; `metadata` is what the client declared."""
+
+    __tablename__ = "upload"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    photo_id: UUID = Field(index=True)
+    owner_id: UUID = Field(foreign_key="account.id")
+    length: int = Field(sa_type=BigInteger)
+    durable_offset: int = Field(default=0, sa_type=BigInteger)
+    declared: Json = json_field()
+    finished: bool = False
+    created_at: datetime = time_field()
+    expires_at: datetime = time_field()

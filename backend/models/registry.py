@@ -1,0 +1,59 @@
+"""Business records: datasets that departments own, their snapshots, and the records themselves."""
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Identity, Index, LargeBinary
+from sqlmodel import Field
+
+from backend.core.enums import ImportState
+from backend.core.ids import new_id
+from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
+
+
+class Dataset(SQLModel, table=True):
+    """A department's dataset. `current_snapshot_id` is the one pointer readers follow: a load swaps it at once."""
+
+    __tablename__ = "dataset"
+
+    code: str = Field(primary_key=True, max_length=32)
+    name: str = Field(max_length=64)
+    department_code: str = Field(foreign_key="department.code", max_length=32)
+    legal_basis: str = Field(max_length=255)
+    current_snapshot_id: UUID | None = None
+
+
+class Snapshot(SQLModel, table=True):
+    """One load of a dataset: when it was taken, what was accepted, and where the refused rows are kept."""
+
+    __tablename__ = "snapshot"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    dataset_code: str = Field(foreign_key="dataset.code", max_length=32, index=True)
+    taken_at: datetime = time_field()
+    loaded_at: datetime | None = time_field(default=None)
+    state: ImportState = enum_field(ImportState)
+    accepted: int = 0
+    rejected: int = 0
+    reject_key: str | None = Field(default=None, max_length=255)
+    sha256: str = Field(max_length=64)
+
+
+class BusinessRecord(SQLModel, table=True):
+    """One row of a snapshot. `record_key` is the house code, USCC or component id; for people the hex blind index
+    of id type and number. `phone_index` and `block_index` as in `Document`. `body` holds what is not personal."""
+
+    __tablename__ = "business_record"
+    __table_args__ = (
+        Index("uq_business_record_snapshot_id_record_key", "snapshot_id", "record_key", unique=True),
+        Index("ix_business_record_snapshot_id_phone_index", "snapshot_id", "phone_index"),
+        Index("ix_business_record_snapshot_id_block_index", "snapshot_id", "block_index"),
+    )
+
+    id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity(always=True)], primary_key=True)
+    snapshot_id: UUID = Field(foreign_key="snapshot.id")
+    record_key: str = Field(max_length=64)
+    line: int
+    body: Json = json_field()
+    sealed: bytes | None = sealed_field(default=None)
+    phone_index: bytes | None = Field(default=None, sa_type=LargeBinary)
+    block_index: bytes | None = Field(default=None, sa_type=LargeBinary)

@@ -1,0 +1,43 @@
+"""Keys of subjects, the audit trail, and the server's own state."""
+
+from uuid import UUID
+
+from sqlalchemy import LargeBinary
+from sqlmodel import Field
+
+from backend.core.ids import new_id
+from backend.models.base import Json, SQLModel, datetime, json_field, time_field
+
+
+class SubjectKey(SQLModel, table=True):
+    """The wrapped data key of one human or document. Deleting the row makes every copy of the data unreadable."""
+
+    __tablename__ = "subject_key"
+
+    subject_id: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    wrapped: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = time_field()
+
+
+class AuditEntry(SQLModel, table=True):
+    """Who did what to which object, and when. Ids and codes only, never personal values; appended, never edited."""
+
+    __tablename__ = "audit_entry"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    at: datetime = time_field(index=True)
+    actor: str = Field(max_length=64)
+    action: str = Field(max_length=64)
+    object_type: str = Field(max_length=32)
+    object_id: str = Field(max_length=64, index=True)
+    request_id: str | None = Field(default=None, max_length=64)
+    detail: Json = json_field()
+
+
+class ServerState(SQLModel, table=True):
+    """Small facts about this server, such as its sync epoch."""
+
+    __tablename__ = "server_state"
+
+    name: str = Field(primary_key=True, max_length=64)
+    value: str = Field(max_length=255)

@@ -1,0 +1,158 @@
+"""From a record's fields to its row and back: what is public, what is sealed, and what can be searched blindly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import h3
+from sqlmodel import Session
+
+from backend.core.crypto import key_ring
+from backend.core.enums import Kind
+from backend.kinds import KINDS, Document, Identity, KindSpec, identity_of
+from backend.kinds.geodesy import SCALE
+from backend.services.sealing import Part, Subject, Vault, human, place, subjects_in
+
+H3_RESOLUTION = 9
+COMPOUND_SURNAMES = frozenset(
+    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔 申屠 "
+    "公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 令狐 百里 呼延 东郭 南门".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """What a row can be found by. The three blind ones are keyed hashes; see `KeyRing.blind_index`."""
+
+    id_index: bytes | None = None
+    phone_index: bytes | None = None
+    block_index: bytes | None = None
+    natural_key: str | None = None
+    h3_cell: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """A record as it is stored."""
+
+    body: Document
+    sealed: bytes | None
+    indexes: Indexes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A record as it was read: enough to open it."""
+
+    id: UUID
+    body: Document
+    sealed: bytes | None
+
+
+def context_of(document_id: UUID) -> bytes:
+    """What binds a record's ciphertexts, in every copy of it, to its id."""
+    return document_id.bytes
+
+
+def subject_of(spec: KindSpec, document_id: UUID, fields: Document) -> Subject:
+    """Whose key protects the record: the human's where the kind is about one and the id number is known."""
+    identity = identity_of(fields) if spec.subject_is_human else None
+    return human(identity.id_type, identity.id_number) if identity else document_id.bytes
+
+
+def split(kind: Kind, document_id: UUID, fields: Document) -> tuple[Document, list[Part]]:
+    """The readable part of a record, and the personal parts by subject."""
+    spec = KINDS[kind]
+    own = subject_of(spec, document_id, fields)
+    body: Document = {}
+    parts: list[Part] = []
+    for name, value in fields.items():
+        if name in spec.public:
+            body[name] = value
+        elif name in spec.nested and isinstance(value, list):
+            body[name] = []
+            parts += [Part(_nested_subject(item, own), (name, index), item) for index, item in enumerate(value)]
+        elif name in spec.nested:
+            parts.append(Part(_nested_subject(value, own), (name,), value))
+        else:
+            parts.append(Part(own, (name,), value))
+    return body, parts
+
+
+def seal_rows(
+    session: Session, rows: Sequence[tuple[Kind, UUID, Document]], *, vault: Vault | None = None
+) -> list[SealedRow]:
+    """Seal a batch; one read of keys for all rows, one write for subjects that are new."""
+    vault = vault or Vault(session)
+    split_rows = [split(*row) for row in rows]
+    vault.provide(part.subject for _, parts in split_rows for part in parts)
+    return [
+        SealedRow(body, vault.seal(parts, context=context_of(document_id)), indexes(kind, fields))
+        for (kind, document_id, fields), (body, parts) in zip(rows, split_rows, strict=True)
+    ]
+
+
+def open_rows(session: Session, rows: Sequence[StoredRow], *, vault: Vault | None = None) -> list[Document]:
+    """The fields of a batch of rows. What belongs to an erased subject is missing from them."""
+    vault = vault or Vault(session)
+    vault.load(subjects_in(row.sealed for row in rows))
+    return [place(_copied(row.body), vault.open(row.sealed, context=context_of(row.id))) for row in rows]
+
+
+def indexes(kind: Kind, fields: Document) -> Indexes:
+    """The search keys of a record."""
+    spec = KINDS[kind]
+    natural = fields.get(spec.natural_key) if spec.natural_key else None
+    natural = natural if isinstance(natural, str) and natural else None
+    cell = cell_of(fields.get("location")) if "location" in spec.public else None
+    if not spec.subject_is_human:
+        return Indexes(natural_key=natural, h3_cell=cell)
+    identity = identity_of(fields)
+    return Indexes(
+        id_index=id_index(identity) if identity else None,
+        phone_index=phone_index(fields.get("phone")),
+        block_index=block_index(fields.get("name"), fields.get("birth_date")),
+    )
+
+
+def id_index(identity: Identity) -> bytes:
+    """The blind index of an identity document."""
+    return key_ring().blind_index("id_number", identity.id_type, identity.id_number)
+
+
+def phone_index(phone: Any) -> bytes | None:
+    """The blind index of a phone number, blind to spaces, hyphens and the +86 prefix."""
+    if not isinstance(phone, str):
+        return None
+    digits = "".join(character for character in phone if character.isdigit())
+    digits = digits.removeprefix("86") if len(digits) == 13 else digits
+    return key_ring().blind_index("phone", digits) if len(digits) >= 7 else None
+
+
+def block_index(name: Any, birth_date: Any) -> bytes | None:
+    """The blind index of birth date and surname together: a blocking key, never of either alone."""
+    if not (isinstance(name, str) and name and isinstance(birth_date, str) and birth_date):
+        return None
+    return key_ring().blind_index("birth_surname", birth_date, surname(name))
+
+
+def surname(name: str) -> str:
+    """The family name: two characters where they are a compound surname, else the first."""
+    return name[:2] if len(name) > 2 and name[:2] in COMPOUND_SURNAMES else name[:1]
+
+
+def cell_of(location: Any) -> str | None:
+    """The H3 cell of a stored location, None where there is none."""
+    if not isinstance(location, dict) or not {"lat", "lon"} <= location.keys():
+        return None
+    return h3.latlng_to_cell(location["lat"] / SCALE, location["lon"] / SCALE, H3_RESOLUTION)
+
+
+def _nested_subject(value: Any, fallback: Subject) -> Subject:
+    identity = identity_of(value) if isinstance(value, dict) else None
+    return human(identity.id_type, identity.id_number) if identity else fallback
+
+
+def _copied(body: Document) -> Document:
+    return {name: list(value) if isinstance(value, list) else value for name, value in body.items()}

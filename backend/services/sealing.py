@@ -1,0 +1,157 @@
+"""Personal data at rest: one ciphertext per row and subject, under the data key of the human or document it is about.
+
+A kind says which of its fields are public and which belong to which subject (`backend.kinds`). The public part goes
+into a `json` column as it is; the rest becomes one blob: a MessagePack list of `[subject_id, ciphertext]`. The row's
+id is bound in as context, so a blob does not open in another row. All calls are set-based: a batch of any size takes
+one read, and one write where subjects are new.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.clock import now
+from backend.core.crypto import DataKey, KeyRing, Undecipherable, key_ring
+
+Subject = bytes
+"""A 16-byte subject id: the blind index of an id type and number, or the id of a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A value that belongs to one subject, and where it stands in the document (keys and list positions)."""
+
+    subject: Subject
+    path: tuple[str | int, ...]
+    value: Any
+
+
+def human(id_type: str, id_number: str) -> Subject:
+    """The subject of a human with an identity document."""
+    return key_ring().blind_index("subject", id_type, id_number)
+
+
+class Vault:
+    """Opens and seals within one transaction; keys live in memory until the transaction ends."""
+
+    def __init__(self, session: Session, ring: KeyRing | None = None) -> None:
+        self._session = session
+        self._ring = ring or key_ring()
+        self._keys: dict[Subject, DataKey] = {}
+
+    def load(self, subjects: Iterable[Subject]) -> None:
+        """Read the keys of these subjects. Subjects without a key stay unknown: their data cannot be opened."""
+        wanted = sorted(set(subjects) - self._keys.keys())
+        if not wanted:
+            return
+        rows = self._session.connection().execute(_SELECT, {"subjects": wanted})
+        for subject_id, wrapped in rows:
+            subject = bytes(subject_id)
+            self._keys[subject] = self._ring.unwrap(bytes(wrapped), subject=subject)
+
+    def provide(self, subjects: Iterable[Subject]) -> None:
+        """Read the keys of these subjects and make those that are missing."""
+        wanted = set(subjects)
+        self.load(wanted)
+        missing = sorted(wanted - self._keys.keys())
+        if not missing:
+            return
+        moment = now()
+        rows = [
+            {"subject": subject, "wrapped": self._ring.new_wrapped_key(subject=subject)[1], "now": moment}
+            for subject in missing
+        ]
+        self._session.connection().execute(_INSERT, rows)
+        self.load(missing)
+
+    def seal(self, parts: Sequence[Part], *, context: bytes) -> bytes | None:
+        """One blob for all parts; None where there is nothing personal. `provide` must have seen the subjects."""
+        by_subject: dict[Subject, list[tuple[tuple[str | int, ...], Any]]] = {}
+        for part in parts:
+            by_subject.setdefault(part.subject, []).append((part.path, part.value))
+        if not by_subject:
+            return None
+        return msgspec.msgpack.encode(
+            [
+                (subject, self._keys[subject].seal(msgspec.json.encode(values), context=context))
+                for subject, values in by_subject.items()
+            ]
+        )
+
+    def open(self, blob: bytes | None, *, context: bytes) -> list[Part]:
+        """The parts of a blob. Parts of a subject whose key is gone are left out: they were erased."""
+        opened: list[Part] = []
+        for subject, ciphertext in _entries(blob):
+            key = self._keys.get(subject)
+            if key is not None:
+                values = msgspec.json.decode(key.open(ciphertext, context=context))
+                opened += [Part(subject, tuple(path), value) for path, value in values]
+        return opened
+
+
+def subjects_in(blobs: Iterable[bytes | None]) -> set[Subject]:
+    """The subjects whose keys these blobs need."""
+    return {subject for blob in blobs for subject, _ in _entries(blob)}
+
+
+def place(document: dict[str, Any], parts: Iterable[Part]) -> dict[str, Any]:
+    """Put opened parts back where they stood; `document` is changed and returned.
+
+    List positions are filled in ascending order, so an erased member leaves no hole.
+    """
+    for part in sorted(parts, key=lambda part: [str(step).zfill(6) for step in part.path]):
+        target: Any = document
+        for step, following in zip(part.path, part.path[1:], strict=False):
+            empty: Any = [] if isinstance(following, int) else {}
+            target = target.setdefault(step, empty)
+        last = part.path[-1]
+        if isinstance(target, list):
+            target.append(part.value)
+        else:
+            target[last] = part.value
+    return document
+
+
+def seal_value(session: Session, subject: Subject, value: Any, *, context: bytes) -> bytes:
+    """Seal one JSON value of one subject; for rows that are written one at a time."""
+    vault = Vault(session)
+    vault.provide([subject])
+    blob = vault.seal([Part(subject, ("value",), value)], context=context)
+    assert blob is not None
+    return blob
+
+
+def open_value(session: Session, blob: bytes | None, *, context: bytes) -> Any:
+    """The value sealed by `seal_value`, or None where there is none or its subject was erased."""
+    return open_values(session, {context: blob}).get(context)
+
+
+def open_values(session: Session, blobs: Mapping[bytes, bytes | None]) -> dict[bytes, Any]:
+    """Open many values sealed by `seal_value`, keyed by their context, with one read of keys."""
+    vault = Vault(session)
+    vault.load(subjects_in(blobs.values()))
+    opened: dict[bytes, Any] = {}
+    for context, blob in blobs.items():
+        for part in vault.open(blob, context=context):
+            opened[context] = part.value
+    return opened
+
+
+def _entries(blob: bytes | None) -> list[tuple[bytes, bytes]]:
+    if blob is None:
+        return []
+    try:
+        return msgspec.msgpack.decode(blob, type=list[tuple[bytes, bytes]])
+    except msgspec.DecodeError as error:
+        raise Undecipherable("not a sealed blob") from error
+
+
+_SELECT = text("SELECT subject_id, wrapped FROM subject_key WHERE subject_id = ANY(:subjects)")
+_INSERT = text(
+    "INSERT INTO subject_key (subject_id, wrapped, created_at) VALUES (:subject, :wrapped, :now) "
+    "ON CONFLICT (subject_id) DO NOTHING"
+)

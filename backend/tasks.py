@@ -1,0 +1,158 @@
+"""The Celery app and its few tasks: wake-ups that make a worker look into the queue of record.
+
+A message carries a job name and nothing else. Losing one, or getting it twice, changes nothing: the sweeper sends
+another, and `jobs.claim` hands each row to one worker.
+"""
+
+import queue
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery
+from sqlmodel import Session
+
+from backend import jobs
+from backend.core.clock import now
+from backend.core.db import engine_for, transaction
+from backend.core.errors import ZhiwangError
+from backend.core.logging import get_logger, log_context
+from backend.core.settings import get_settings
+
+BATCH = 20
+
+log = get_logger(__name__)
+
+
+def make_celery() -> Celery:
+    """The app with the settings that held under faults (runtime.md, "Celery 5.7 on Redis protocol")."""
+    settings = get_settings()
+    app = Celery("zhiwang", broker=settings.broker_url or "memory://")
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_time_limit=540,
+        worker_hijack_root_logger=False,
+        worker_concurrency=settings.worker_concurrency,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 600,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_connect_timeout": 2,
+            "socket_timeout": 5,
+        },
+        task_publish_retry=False,
+        beat_schedule={"sweep": {"task": "zhiwang.sweep", "schedule": settings.sweep_seconds}},
+        beat_max_loop_interval=5,
+        timezone="Asia/Shanghai",
+    )
+    return app
+
+
+celery = make_celery()
+
+
+@celery.task(name="zhiwang.run")  # type: ignore[untyped-decorator]
+def run(name: str) -> None:
+    """Work through the waiting jobs of one name, a batch at a time, until none is left."""
+    while run_batch(name):
+        pass
+
+
+@celery.task(name="zhiwang.sweep")  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Send a wake-up for every name that has work: what a lost message would have done."""
+    with Session(engine_for("zw_worker")) as session:
+        names = jobs.waiting_names(session)
+    for name in names:
+        run.delay(name)
+
+
+def run_batch(name: str) -> int:
+    """Claim one batch, run each job in a transaction of its own, and say how many were claimed."""
+    with transaction(engine_for("zw_worker")) as session:
+        batch = jobs.claim(session, name, limit=BATCH)
+    for job in batch:
+        with log_context(job_id=str(job.id), job=job.name, request_id=job.request_id or ""):
+            run_one(job)
+    return len(batch)
+
+
+def run_one(job: jobs.Claimed) -> None:
+    """Run one leased job to its end: done, put back, or dead-lettered. Never raises for a failing handler."""
+    engine = engine_for("zw_worker")
+    try:
+        with Session(engine) as session:
+            jobs.handler_of(job.name)(session, **job.payload)
+            if jobs.finish(session, job):
+                session.commit()
+            else:
+                log.warning("lease lost", attempts=job.attempts)
+        return
+    except jobs.Discard as error:
+        reason, final = str(error), True
+    except ZhiwangError as error:
+        reason, final = error.code, False
+    except Exception as error:  # any failure of a handler is this job's, not the worker's
+        log.error("job failed", attempts=job.attempts, exc_info=error)
+        reason, final = type(error).__name__, False
+    with transaction(engine) as session:
+        jobs.fail(session, job, reason=reason, final=final)
+
+
+def slot_of(moment: datetime, seconds: int) -> datetime:
+    """The start of the time slot of `seconds` that `moment` lies in."""
+    return datetime.fromtimestamp(int(moment.timestamp()) // seconds * seconds, UTC)
+
+
+def once_per_slot(name: str, seconds: int) -> bool:
+    """True in one process only for each slot, so that a doubled beat is harmless."""
+    with transaction(engine_for("zw_worker")) as session:
+        return jobs.take_slot(session, name, slot_of(now(), seconds))
+
+
+class BackgroundWaker:
+    """Sends wake-ups from a thread of its own, so that a request never waits for the broker.
+
+    Names that wait at the same time are sent once. While the broker is away wake-ups are dropped; the sweeper
+    replaces them.
+    """
+
+    def __init__(self) -> None:
+        self._names: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="waker", daemon=True)
+        self._thread.start()
+
+    def __call__(self, names: frozenset[str]) -> None:
+        """Take note of the names and return at once."""
+        self._names.put(names)
+
+    def close(self) -> None:
+        """Send what waits and end the thread."""
+        self._names.put(None)
+        self._thread.join(timeout=10)
+
+    def _work(self) -> None:
+        while True:
+            names: set[str] = set()
+            item: Any = self._names.get()
+            while item is not None:
+                names |= item
+                if self._names.empty():
+                    break
+                item = self._names.get()
+            self._send(names)
+            if item is None:
+                return
+
+    def _send(self, names: set[str]) -> None:
+        for name in sorted(names):
+            try:
+                run.apply_async((name,), retry=False)
+            except Exception as error:  # the broker is away; the rows are safe and the sweeper will come
+                log.warning("wake-up not sent", job=name, exc_info=error)
+                return
