@@ -92,7 +92,7 @@ def copy_once(sources: list[Path], name: str) -> Path:
 
 def _open_for_reading(folder: Path) -> None:
     for place, _, files in os.walk(folder):
-        os.chmod(place, 0o755)
+        Path(place).chmod(0o755)
         for name in files:
             path = Path(place, name)
             path.chmod(path.stat().st_mode | 0o444 | (path.stat().st_mode & 0o100 and 0o111))

@@ -190,7 +190,7 @@ class EmbeddedPostgres:
                 )
         with self._superuser(database) as session:
             for extension in EXTENSIONS:
-                session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension)))
+                _make_extension(session, extension)
 
     def _superuser(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(self.url(user=SUPERUSER, database=database), autocommit=True, connect_timeout=5)
@@ -305,4 +305,14 @@ def _forget_dead_server(cluster: Path) -> None:
 def _make_role(session: psycopg.Connection[tuple[object, ...]], name: str, attributes: str) -> None:
     exists = session.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
     verb = "ALTER" if exists else "CREATE"
-    session.execute(sql.SQL(f"{verb} ROLE {{}} {attributes}").format(sql.Identifier(name)))  # type: ignore[arg-type]
+    session.execute(sql.SQL(f"{verb} ROLE {{}} {attributes}").format(sql.Identifier(name)))
+
+
+def _make_extension(session: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+    try:
+        session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise EmbeddedError(
+            f"PostgreSQL 缺少扩展 {name}，请安装 contrib 软件包 · "
+            f"this PostgreSQL lacks the extension {name}; install its contrib package"
+        ) from error

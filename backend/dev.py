@@ -1,0 +1,309 @@
+"""The whole stack with one command: `make run`, or `python -m backend.dev`.
+
+Starts embedded PostgreSQL and Valkey unless `DATABASE_URL` and `BROKER_URL` name others, migrates, seeds, runs the
+API, the worker and beat, restarts what dies, and on the first run plays the demo day. Every program reads its
+settings from the environment this module gives it.
+"""
+
+import errno
+import http.client
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from pydantic import SecretStr, ValidationError
+
+from backend.core.settings import PROJECT_ROOT, Settings, get_settings
+from backend.embedded.children import EmbeddedError, last_lines, spawn, stop_process
+from backend.embedded.guardian import Guardian
+from backend.embedded.postgres import EmbeddedPostgres
+from backend.embedded.state import AlreadyRunning, StateDir
+from backend.embedded.supervisor import GaveUp, Program, Service, Stopped, Supervisor, python
+from backend.embedded.terminal import Step, Terminal
+from backend.embedded.valkey import EmbeddedValkey
+
+READY_SECONDS = 120.0
+PORT_SECONDS = 3.0
+HURRY_SECONDS = 1.0
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call, not what to listen on
+
+
+class Failed(Exception):
+    """The stack cannot start. The text is for a person, Chinese first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the API listens, and how to reach it from this machine."""
+
+    host: str
+    port: int
+
+    @property
+    def callable_host(self) -> str:
+        """A host one can connect to, where the API listens on all of them."""
+        return ANY_ADDRESS.get(self.host, self.host)
+
+    def url(self) -> str:
+        """The address for a browser on this machine."""
+        host = f"[{self.callable_host}]" if ":" in self.callable_host else self.callable_host
+        return f"http://{host}:{self.port}"
+
+    def require_free(self) -> None:
+        """`Failed` where something else listens there. A run that was killed just now gets a moment to let go."""
+        deadline = time.monotonic() + PORT_SECONDS
+        while True:
+            try:
+                self._bind()
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                raise Failed(self._why_not(error)) from error
+            return
+
+    def _bind(self) -> None:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((self.host, self.port))
+
+    def _why_not(self, error: OSError) -> str:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"端口 {self.port} 已被其他程序占用，请换一个：PORT=8001 make run · "
+                f"port {self.port} is taken by another program, choose another: PORT=8001 make run"
+            )
+        return f"无法监听 {self.host}:{self.port} · cannot listen there: {error.strerror or error}"
+
+    def is_ready(self) -> bool:
+        """Whether the API says that it can work."""
+        connection = http.client.HTTPConnection(self.callable_host, self.port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+class Stack:
+    """One run of the stack, from the first server to the last."""
+
+    def __init__(self, settings: Settings, state: StateDir, terminal: Terminal, supervisor: Supervisor) -> None:
+        self.settings = settings
+        self.state = state
+        self.terminal = terminal
+        self.supervisor = supervisor
+        self.address = Address(settings.host, settings.port)
+        self.environment = {**os.environ, **self._fixed_settings()}
+
+    def _fixed_settings(self) -> dict[str, str]:
+        """What every child shall see, wherever we had it from."""
+        generated = {} if self.settings.environment == "production" else self.state.secrets()
+        missing = {name: value for name, value in generated.items() if not self._is_set(name)}
+        return missing | {
+            "STATE_DIR": str(self.state.path),
+            "MEDIA_URL": self.settings.media_url or (self.state.path / "media").as_uri(),
+            "HOST": self.settings.host,
+            "PORT": str(self.settings.port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _is_set(self, name: str) -> bool:
+        value = getattr(self.settings, name.lower())
+        return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    def start(self, guardian: Guardian) -> None:
+        """Bring everything up, in the order in which one needs the other, and say when it is ready."""
+        self._start_broker(guardian)
+        self._start_database(guardian)
+        with self.terminal.step("更新数据库结构", "migrating the database"):
+            self._must_succeed("migrate", python("alembic", "upgrade", "head"), quiet=True)
+        self.terminal.line("写入基础数据", "seeding (a first run takes longer)")
+        self._must_succeed("seed", python("backend.cli", "seed"))
+        for program in self._programs():
+            self.supervisor.add(program)
+        with self.terminal.step("等待服务就绪", "waiting until the API answers") as step:
+            self._wait_until_ready(step)
+
+    def _wait_until_ready(self, step: Step) -> None:
+        def ready() -> bool:
+            step.tick()
+            return self.address.is_ready()
+
+        if not self.supervisor.wait(ready, seconds=READY_SECONDS):
+            log = self.state.logs / "api.log"
+            raise Failed(f"服务未能就绪 · the API did not get ready, see {log}\n{last_lines(log)}")
+
+    def _start_broker(self, guardian: Guardian) -> None:
+        if self.settings.broker_url:
+            return
+        valkey = EmbeddedValkey(self.state.path / "valkey", log=self.state.logs / "valkey.log")
+        guardian.folder(valkey.socket_dir)
+        with self.terminal.step("启动 Valkey", "starting Valkey"):
+            self.supervisor.add(valkey, death_signal=signal.SIGTERM, group=False)
+        self.environment["BROKER_URL"] = valkey.celery_url()
+
+    def _start_database(self, guardian: Guardian) -> None:
+        if self.settings.database_url:
+            return
+        postgres = EmbeddedPostgres(
+            self.state.path / "postgres", bindir=self.settings.pg_bindir, log=self.state.logs / "postgres.log"
+        )
+        guardian.folder(postgres.socket_dir)
+        with self.terminal.step("启动 PostgreSQL", "starting PostgreSQL"):
+            self.supervisor.add(postgres, death_signal=signal.SIGINT, group=False)
+            postgres.prepare()
+        self.environment |= {
+            "DATABASE_URL": postgres.url(user="zw_api"),
+            "WORKER_DATABASE_URL": postgres.url(user="zw_worker"),
+            "MIGRATION_DATABASE_URL": postgres.url(user="zw_owner"),
+        }
+
+    def _programs(self) -> list[Program]:
+        celery = ("celery", "-A", "backend.worker")
+        schedule = str(self.state.path / "beat-schedule")
+        listen = ("--host", self.settings.host, "--port", str(self.settings.port))
+        concurrency = str(self.settings.worker_concurrency)
+        return [
+            self._program("worker", *celery, "worker", "--concurrency", concurrency, "-l", "WARNING", grace=20),
+            self._program(
+                "api", "uvicorn", "backend.main:app", *listen, "--no-access-log", "--timeout-graceful-shutdown", "5"
+            ),
+            self._program("beat", *celery, "beat", "-s", schedule, "--pidfile", "", "-l", "WARNING", grace=5),
+        ]
+
+    def _program(self, name: str, *module: str, grace: float = 10) -> Program:
+        log = self.state.logs / f"{name}.log"
+        return Program(name, python(*module), log, PROJECT_ROOT, self.environment, grace)
+
+    def run_command(self, name: str, arguments: Sequence[str], *, quiet: bool = False) -> int:
+        """Run a command to its end while the stack is kept running; its exit code."""
+        log = self.state.logs / f"{name}.log" if quiet else None
+        process = spawn(
+            arguments, log=log, death_signal=signal.SIGKILL, environment=self.environment, directory=PROJECT_ROOT
+        )
+        try:
+            self.supervisor.wait(lambda: process.poll() is not None)
+        finally:
+            stop_process(process, signal.SIGTERM, grace=5)
+        return process.returncode
+
+    def _must_succeed(self, name: str, arguments: Sequence[str], *, quiet: bool = False) -> None:
+        code = self.run_command(name, arguments, quiet=quiet)
+        if code != 0:
+            end = last_lines(self.state.logs / f"{name}.log") if quiet else ""
+            raise Failed(f"步骤失败（{name}，退出码 {code}）· this step failed ({name}, exit code {code})\n{end}")
+
+    def announce(self) -> None:
+        """Say that it is ready, who can log in, and what to look at first."""
+        url = self.settings.public_url or self.address.url()
+        self.terminal.rule("织网已就绪 · Zhiwang is ready")
+        self.terminal.pair("地址 · address", url)
+        self.run_command("demo-logins", python("backend.cli", "demo-logins"))
+        self.terminal.pair("先看这里 · look here first", f"{url}/  {url}/docs")
+        self.terminal.pair("日志 · logs", str(self.state.logs))
+        self.terminal.pair("停止 · stop", "Ctrl-C")
+        self.terminal.rule()
+
+    def play_demo_once(self) -> None:
+        """Play the demo day if it never was; a failing one is reported and tried again by the next run."""
+        marker = self.state.path / "demo-played"
+        if not self.settings.demo or marker.exists():
+            return
+        self.terminal.line("首次运行：演示一天的工作", "first run: playing the demo day")
+        code = self.run_command("demo", python("backend.cli", "demo"))
+        if code == 0:
+            marker.touch()
+        else:
+            self.terminal.problem(
+                f"演示失败（退出码 {code}），服务继续运行；重试：make demo · "
+                f"the demo day failed (exit code {code}); the stack keeps running; try again: make demo"
+            )
+
+
+def report_failure(terminal: Terminal, service: Service, reason: str, failures: int) -> None:
+    """Tell the person at the terminal that a child ended and what happens next."""
+    terminal.problem(
+        f"{service.name} 已退出（{reason}），正在重启，一分钟内第 {failures} 次 · "
+        f"{service.name} ended ({reason}), restarting, failure {failures} within a minute"
+    )
+
+
+def handle_signals(supervisor: Supervisor) -> None:
+    """The first signal stops in order; one that comes a second later, from an impatient person, kills."""
+    first: list[float] = []
+
+    def handle(_: int, __: FrameType | None) -> None:
+        first.append(time.monotonic())
+        supervisor.ask_to_stop()
+        if first[-1] - first[0] > HURRY_SECONDS:
+            supervisor.hurry()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handle)
+
+
+def run_stack(settings: Settings, terminal: Terminal) -> None:
+    """Run until somebody stops it. `Failed`, `GaveUp`, `EmbeddedError` and `AlreadyRunning` say why not."""
+    state = StateDir(settings.state_dir.absolute())
+    state.make()
+    address = Address(settings.host, settings.port)
+    lock = state.lock(address.url())
+    address.require_free()
+    guardian = Guardian(lock)
+    supervisor = Supervisor(report=lambda *failure: report_failure(terminal, *failure), guardian=guardian)
+    handle_signals(supervisor)
+    try:
+        stack = Stack(settings, state, terminal, supervisor)
+        stack.start(guardian)
+        stack.announce()
+        stack.play_demo_once()
+        supervisor.wait(lambda: False)
+    except Stopped:
+        pass
+    finally:
+        terminal.line("正在停止", "stopping")
+        supervisor.stop()
+        guardian.dismiss()
+        os.close(lock)
+        terminal.line("已全部停止", "everything has stopped")
+
+
+def main() -> int:
+    """Run the stack; the exit code is 0 when a person stopped it, 1 when it could not go on."""
+    terminal = Terminal()
+    try:
+        run_stack(get_settings(), terminal)
+    except AlreadyRunning as running:
+        terminal.problem(
+            f"已在运行：{running.address}（进程 {running.pid}）· "
+            f"already running: {running.address} (process {running.pid})"
+        )
+    except GaveUp as gave_up:
+        terminal.problem(
+            f"{gave_up.service.name} 一分钟内多次失败，已停止全部服务 · "
+            f"{gave_up.service.name} failed again and again, so everything was stopped: {gave_up.reason}\n"
+            f"{gave_up.service.log}\n{gave_up.log_end}"
+        )
+    except ValidationError as error:
+        problems = "; ".join(str(problem["msg"]) for problem in error.errors(include_input=False))
+        terminal.problem(f"配置有误 · a setting is wrong: {problems}")
+    except (Failed, EmbeddedError, OSError) as error:
+        terminal.problem(str(error))
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError):
+        sys.exit(main())
