@@ -5,7 +5,6 @@ Revises:
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"
@@ -43,6 +42,7 @@ GRANTS = (
     f"GRANT INSERT ON {APPEND_ONLY} TO zw_api, zw_worker",
     f"GRANT INSERT, UPDATE ON {WRITTEN_BY_API} TO zw_api",
     f"GRANT INSERT, UPDATE ON {WRITTEN_BY_WORKER} TO zw_worker",
+    "GRANT UPDATE (push_target, push_target_kind) ON device TO zw_worker",
     "GRANT DELETE ON upload TO zw_api, zw_worker",
     "GRANT DELETE ON beat_slot, job, business_record, derivative TO zw_worker",
 )
@@ -153,6 +153,7 @@ def create_tables() -> None:
         sa.Column("send_result", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
     )
+    op.create_index("ix_notice_recipient_id_id", "notice", ["recipient_id", "id"], unique=False)
     op.create_index("uq_notice_recipient_id_key", "notice", ["recipient_id", "key"], unique=True)
     op.create_table(
         "photo_link",
@@ -191,6 +192,19 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("scheme", "code", name=op.f("pk_registration_standard")),
     )
     op.create_index(op.f("ix_registration_standard_class_code"), "registration_standard", ["class_code"], unique=False)
+    op.create_table(
+        "routing_rule",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("conditions", sa.JSON(), nullable=False),
+        sa.Column("queue_code", sa.String(length=32), nullable=False),
+        sa.Column("standard_scheme", sa.String(length=32), nullable=False),
+        sa.Column("standard_code", sa.String(length=32), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_routing_rule")),
+    )
+    op.create_index(op.f("ix_routing_rule_position"), "routing_rule", ["position"], unique=False)
     op.create_table(
         "rule_set",
         sa.Column("version", sa.Integer(), nullable=False),
@@ -419,6 +433,7 @@ def create_tables() -> None:
         sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.String(length=32), nullable=True),
         sa.ForeignKeyConstraint(["claimed_by"], ["account.id"], name=op.f("fk_case_file_claimed_by_account")),
         sa.ForeignKeyConstraint(["collected_by"], ["account.id"], name=op.f("fk_case_file_collected_by_account")),
         sa.ForeignKeyConstraint(
@@ -434,6 +449,13 @@ def create_tables() -> None:
     op.create_index("ix_case_file_h3_cell_opened_at", "case_file", ["h3_cell", "opened_at"], unique=False)
     op.create_index(
         "ix_case_file_queue_code_state_deadline_at", "case_file", ["queue_code", "state", "deadline_at"], unique=False
+    )
+    op.create_index(
+        "uq_case_file_open",
+        "case_file",
+        ["source_type", "source_id", "reason"],
+        unique=True,
+        postgresql_where=sa.text("closed_at IS NULL"),
     )
     op.create_index(
         "uq_case_file_source", "case_file", ["source_type", "source_id", "source_version", "rule_version"], unique=True
@@ -561,22 +583,6 @@ def create_tables() -> None:
     )
     op.create_index(op.f("ix_report_citizen_id"), "report", ["citizen_id"], unique=False)
     op.create_table(
-        "routing_rule",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=128), nullable=False),
-        sa.Column("conditions", sa.JSON(), nullable=False),
-        sa.Column("queue_code", sa.String(length=32), nullable=False),
-        sa.Column("standard_scheme", sa.String(length=32), nullable=False),
-        sa.Column("standard_code", sa.String(length=32), nullable=False),
-        sa.Column("active", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["queue_code"], ["case_queue.code"], name=op.f("fk_routing_rule_queue_code_case_queue")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_routing_rule")),
-    )
-    op.create_index(op.f("ix_routing_rule_position"), "routing_rule", ["position"], unique=False)
-    op.create_table(
         "snapshot",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("dataset_code", sa.String(length=32), nullable=False),
@@ -673,11 +679,18 @@ def create_tables() -> None:
         ),
         sa.Column("actor", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True),
+        sa.Column("verdict_id", sa.Uuid(), nullable=True),
+        sa.Column("department_code", sa.String(length=32), nullable=True),
         sa.Column("note", sa.LargeBinary(), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["case_id"], ["case_file.id"], name=op.f("fk_case_step_case_id_case_file")),
+        sa.ForeignKeyConstraint(
+            ["department_code"], ["department.code"], name=op.f("fk_case_step_department_code_department")
+        ),
+        sa.ForeignKeyConstraint(["verdict_id"], ["verdict.id"], name=op.f("fk_case_step_verdict_id_verdict")),
         sa.PrimaryKeyConstraint("case_id", "version", name=op.f("pk_case_step")),
     )
+    op.create_index("uq_case_step_verdict_id", "case_step", ["verdict_id"], unique=True)
     op.create_table(
         "derivative",
         sa.Column("photo_id", sa.Uuid(), nullable=False),
@@ -862,12 +875,18 @@ def create_tables() -> None:
         "wechat_message",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("message_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sender_index", sa.LargeBinary(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("processed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("report_id", sa.Uuid(), nullable=True),
         sa.ForeignKeyConstraint(["report_id"], ["report.id"], name=op.f("fk_wechat_message_report_id_report")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_wechat_message")),
         sa.UniqueConstraint("message_key", name=op.f("uq_wechat_message_message_key")),
+    )
+    op.create_index(
+        "ix_wechat_message_sender_index_sent_at", "wechat_message", ["sender_index", "sent_at"], unique=False
     )
     op.create_table(
         "conflict",
@@ -935,6 +954,7 @@ def drop_tables() -> None:
     op.drop_index("uq_conflict_document_id_op_field", table_name="conflict")
     op.drop_index(op.f("ix_conflict_grid_id"), table_name="conflict")
     op.drop_table("conflict")
+    op.drop_index("ix_wechat_message_sender_index_sent_at", table_name="wechat_message")
     op.drop_table("wechat_message")
     op.drop_index(op.f("ix_session_family_device_id"), table_name="session_family")
     op.drop_index(op.f("ix_session_family_account_id"), table_name="session_family")
@@ -954,6 +974,7 @@ def drop_tables() -> None:
     op.drop_index(op.f("ix_document_block_index"), table_name="document")
     op.drop_table("document")
     op.drop_table("derivative")
+    op.drop_index("uq_case_step_verdict_id", table_name="case_step")
     op.drop_table("case_step")
     op.drop_index("uq_business_record_snapshot_id_record_key", table_name="business_record")
     op.drop_index("ix_business_record_snapshot_id_phone_index", table_name="business_record")
@@ -963,8 +984,6 @@ def drop_tables() -> None:
     op.drop_table("upload")
     op.drop_index(op.f("ix_snapshot_dataset_code"), table_name="snapshot")
     op.drop_table("snapshot")
-    op.drop_index(op.f("ix_routing_rule_position"), table_name="routing_rule")
-    op.drop_table("routing_rule")
     op.drop_index(op.f("ix_report_citizen_id"), table_name="report")
     op.drop_table("report")
     op.drop_index(op.f("ix_photo_sha256"), table_name="photo")
@@ -980,6 +999,7 @@ def drop_tables() -> None:
     op.drop_index(op.f("ix_device_account_id"), table_name="device")
     op.drop_table("device")
     op.drop_index("uq_case_file_source", table_name="case_file")
+    op.drop_index("uq_case_file_open", table_name="case_file", postgresql_where=sa.text("closed_at IS NULL"))
     op.drop_index("ix_case_file_queue_code_state_deadline_at", table_name="case_file")
     op.drop_index("ix_case_file_h3_cell_opened_at", table_name="case_file")
     op.drop_index(op.f("ix_case_file_grid_id"), table_name="case_file")
@@ -998,11 +1018,14 @@ def drop_tables() -> None:
     op.drop_table("subject_key")
     op.drop_table("server_state")
     op.drop_table("rule_set")
+    op.drop_index(op.f("ix_routing_rule_position"), table_name="routing_rule")
+    op.drop_table("routing_rule")
     op.drop_index(op.f("ix_registration_standard_class_code"), table_name="registration_standard")
     op.drop_table("registration_standard")
     op.drop_index("ix_photo_link_photo_id", table_name="photo_link")
     op.drop_table("photo_link")
     op.drop_index("uq_notice_recipient_id_key", table_name="notice")
+    op.drop_index("ix_notice_recipient_id_id", table_name="notice")
     op.drop_table("notice")
     op.drop_index("uq_job_name_key", table_name="job")
     op.drop_index("ix_job_waiting", table_name="job", postgresql_where=sa.text("state IN ('ready', 'running')"))

@@ -3,7 +3,7 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index
+from sqlalchemy import BigInteger, Identity, Index, text
 from sqlmodel import Field
 
 from backend.core.enums import CaseState, ClockKind, SourceType
@@ -49,7 +49,11 @@ class RegistrationStandard(SQLModel, table=True):
 
 
 class RoutingRule(SQLModel, table=True):
-    """One line of the routing table: the first whose `conditions` hold decides queue, standard and department."""
+    """One line of the routing table: the first by position whose `conditions` hold decides queue and standard.
+
+    `queue_code` is a queue, or the word `district` for the queue of the entry's district; what conditions may say is
+    in `workflows.routing.rules`.
+    """
 
     __tablename__ = "routing_rule"
 
@@ -57,7 +61,7 @@ class RoutingRule(SQLModel, table=True):
     position: int = Field(index=True)
     name: str = Field(max_length=128)
     conditions: Json = json_field()
-    queue_code: str = Field(foreign_key="case_queue.code", max_length=32)
+    queue_code: str = Field(max_length=32)
     standard_scheme: str = Field(max_length=32)
     standard_code: str = Field(max_length=32)
     active: bool = True
@@ -76,13 +80,22 @@ class CalendarDay(SQLModel, table=True):
 class Case(SQLModel, table=True):
     """A matter that needs action. `version` is its ETag; `seq` gives the running number people read.
 
-    Unique per source: an entry (all versions of one record, or one report) has at most one case per rule version
-    and reason.
+    A version of an entry opens at most one case per rule version, and an entry (all versions of one record, or one
+    report) has at most one case open for the same `reason`, the verdict it was opened for. `outcome` says how an
+    ended case ended.
     """
 
     __tablename__ = "case_file"
     __table_args__ = (
         Index("uq_case_file_source", "source_type", "source_id", "source_version", "rule_version", unique=True),
+        Index(
+            "uq_case_file_open",
+            "source_type",
+            "source_id",
+            "reason",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+        ),
         Index("ix_case_file_queue_code_state_deadline_at", "queue_code", "state", "deadline_at"),
         Index("ix_case_file_h3_cell_opened_at", "h3_cell", "opened_at"),
     )
@@ -109,12 +122,18 @@ class Case(SQLModel, table=True):
     deadline_at: datetime = time_field()
     opened_at: datetime = time_field()
     closed_at: datetime | None = time_field(default=None)
+    outcome: str | None = Field(default=None, max_length=32)
 
 
 class CaseStep(SQLModel, table=True):
-    """One change of a case, appended and never edited. `note` is sealed: people write names into notes."""
+    """One change of a case, appended and never edited. `note` is sealed: people write names into notes.
+
+    `verdict_id` is the verdict that opened the case or came again to it: each verdict has at most one step.
+    `department_code` is the unit that has the case after the step.
+    """
 
     __tablename__ = "case_step"
+    __table_args__ = (Index("uq_case_step_verdict_id", "verdict_id", unique=True),)
 
     case_id: UUID = Field(foreign_key="case_file.id", primary_key=True)
     version: int = Field(primary_key=True)
@@ -123,5 +142,7 @@ class CaseStep(SQLModel, table=True):
     to_state: CaseState = enum_field(CaseState)
     actor: str = Field(max_length=64)
     reason: str | None = Field(default=None, max_length=64)
+    verdict_id: UUID | None = Field(default=None, foreign_key="verdict.id")
+    department_code: str | None = Field(default=None, foreign_key="department.code", max_length=32)
     note: bytes | None = sealed_field(default=None)
     at: datetime = time_field()
