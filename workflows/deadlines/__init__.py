@@ -1,0 +1,1 @@
+"""Time limits of cases: four clocks on the city's work calendar."""
