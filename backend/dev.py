@@ -3,6 +3,9 @@
 Starts embedded PostgreSQL and Valkey unless `DATABASE_URL` and `BROKER_URL` name others, migrates, seeds, runs the
 API, the worker and beat, restarts what dies, and on the first run plays the demo day. Every program reads its
 settings from the environment this module gives it.
+
+    python -m backend.dev              run the stack
+    python -m backend.dev cli ARG...   run `backend.cli` with the settings of the running stack
 """
 
 import errno
@@ -16,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
 from pydantic import SecretStr, ValidationError
 
@@ -103,7 +107,12 @@ class Stack:
         self.terminal = terminal
         self.supervisor = supervisor
         self.address = Address(settings.host, settings.port)
-        self.environment = {**os.environ, **self._fixed_settings()}
+        self.given = self._fixed_settings()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What our programs run with."""
+        return {**os.environ, **self.given}
 
     def _fixed_settings(self) -> dict[str, str]:
         """What every child shall see, wherever we had it from."""
@@ -125,6 +134,7 @@ class Stack:
         """Bring everything up, in the order in which one needs the other, and say when it is ready."""
         self._start_broker(guardian)
         self._start_database(guardian)
+        self.state.keep_environment(self.given)
         with self.terminal.step("更新数据库结构", "migrating the database"):
             self._must_succeed("migrate", python("alembic", "upgrade", "head"), quiet=True)
         self.terminal.line("写入基础数据", "seeding (a first run takes longer)")
@@ -150,7 +160,7 @@ class Stack:
         guardian.folder(valkey.socket_dir)
         with self.terminal.step("启动 Valkey", "starting Valkey"):
             self.supervisor.add(valkey, death_signal=signal.SIGTERM, group=False)
-        self.environment["BROKER_URL"] = valkey.celery_url()
+        self.given["BROKER_URL"] = valkey.celery_url()
 
     def _start_database(self, guardian: Guardian) -> None:
         if self.settings.database_url:
@@ -162,7 +172,7 @@ class Stack:
         with self.terminal.step("启动 PostgreSQL", "starting PostgreSQL"):
             self.supervisor.add(postgres, death_signal=signal.SIGINT, group=False)
             postgres.prepare()
-        self.environment |= {
+        self.given |= {
             "DATABASE_URL": postgres.url(user="zw_api"),
             "WORKER_DATABASE_URL": postgres.url(user="zw_worker"),
             "MIGRATION_DATABASE_URL": postgres.url(user="zw_owner"),
@@ -278,10 +288,21 @@ def run_stack(settings: Settings, terminal: Terminal) -> None:
         terminal.line("已全部停止", "everything has stopped")
 
 
-def main() -> int:
+def run_cli(settings: Settings, arguments: Sequence[str]) -> NoReturn:
+    """Become `backend.cli` with the settings of the running stack. `Failed` where none is running."""
+    state = StateDir(settings.state_dir.absolute())
+    if not state.is_locked():
+        raise Failed("服务没有运行，请先执行 make run · nothing is running: make run starts it")
+    os.chdir(PROJECT_ROOT)
+    os.execve(sys.executable, python("backend.cli", *arguments), {**os.environ, **state.environment()})
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Run the stack; the exit code is 0 when a person stopped it, 1 when it could not go on."""
     terminal = Terminal()
     try:
+        if arguments[:1] == ["cli"]:
+            run_cli(get_settings(), arguments[1:])
         run_stack(get_settings(), terminal)
     except AlreadyRunning as running:
         terminal.problem(
@@ -306,4 +327,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     with suppress(BrokenPipeError):
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ It listens on a unix socket in a private folder only, with trust authentication:
 in. Production never uses this module.
 """
 
+import atexit
 import os
 import re
 import shutil
@@ -73,7 +74,8 @@ class EmbeddedPostgres:
 
     `fsync=False` is for data that nobody will miss: a crash of the machine may then corrupt them.
     As root the server runs under a lent account; where that account cannot reach the data folder, the data live
-    below `/var/lib/zhiwang` and the data folder holds a link to them.
+    below `/var/lib/zhiwang` and the data folder holds a link to them. Data that nobody will miss live in `/tmp` then,
+    and go with our process.
     """
 
     name = "postgres"
@@ -218,8 +220,12 @@ class EmbeddedPostgres:
     def _place_for_cluster(self) -> Path:
         if not self.account or can_enter(self.account, self.data_dir):
             return self.link
-        place = SHARED_DATA / f"{short_name(self.data_dir)}-cluster"
-        SHARED_DATA.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if self._fsync:
+            place = SHARED_DATA / f"{short_name(self.data_dir)}-cluster"
+        else:
+            place = socket_dir("data", self.data_dir)
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(place)
         return place

@@ -84,20 +84,45 @@ class StateDir:
         os.write(descriptor, json.dumps({"pid": os.getpid(), "address": address}).encode())
         return descriptor
 
+    def is_locked(self) -> bool:
+        """Whether a run has the folder now."""
+        if not (self.path / "lock").exists():
+            return False
+        descriptor = lock_file(self.path / "lock", seconds=0)
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is None
+
     def secrets(self) -> dict[str, str]:
         """The secrets of this folder, made on first use; a later version's new ones are added."""
-        path = self.path / "secrets.json"
-        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        known = self._read("secrets.json")
         complete = {**new_secrets(), **known}
         if complete != known:
-            scratch = path.with_suffix(".new")
-            scratch.unlink(missing_ok=True)
-            with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump(complete, file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(path)
+            self._write("secrets.json", complete)
         return complete
+
+    def keep_environment(self, values: dict[str, str]) -> None:
+        """Leave the settings of this run's programs to `environment`."""
+        self._write("environment.json", values)
+
+    def environment(self) -> dict[str, str]:
+        """The settings of the programs of the run that has the folder; empty where none was kept."""
+        return self._read("environment.json")
+
+    def _read(self, name: str) -> dict[str, str]:
+        path = self.path / name
+        values: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        return values
+
+    def _write(self, name: str, values: dict[str, str]) -> None:
+        """Write a file that only we can read, whole or not at all."""
+        scratch = self.path / f"{name}.new"
+        scratch.unlink(missing_ok=True)
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(values, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.rename(self.path / name)
 
 
 def _account_name(uid: int) -> str:

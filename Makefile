@@ -1,0 +1,76 @@
+# The whole developer interface. `make` alone lists it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run demo cli test check format lock clean reset
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STATE := $(or $(STATE_DIR),.zhiwang)
+PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3
+# A virtual environment whose Python is gone is made anew.
+STALE := $(shell [ ! -e $(VENV)/.stamp-venv ] || $(PY) -c '' 2>/dev/null || rm -f $(VENV)/.stamp-*)
+PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes
+
+help: ## 列出命令 · list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.stamp-run ## 启动全部服务（PORT=8000）· start everything
+	@exec $(PY) -m backend.dev
+
+demo: $(VENV)/.stamp-run ## 在运行中的服务上演示一天 · play the demo day on the running stack
+	@exec $(PY) -m backend.dev cli demo
+
+cli: $(VENV)/.stamp-run ## 对运行中的服务执行命令 · the command line on the running stack: make cli ARGS="--help"
+	@exec $(PY) -m backend.dev cli $(ARGS)
+
+test: $(VENV)/.stamp-test ## 全部检查与测试 · everything that must hold
+	@exec $(PY) tests/run.py
+
+check: $(VENV)/.stamp-test ## 不含测试的检查 · lint, types, import contracts
+	@exec $(PY) tests/run.py --without-tests
+
+format: $(VENV)/.stamp-test ## 统一代码格式 · format the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+lock: $(VENV)/.stamp-run ## 重新生成依赖锁文件 · write the lock files anew
+	@$(PY) -m pip install --disable-pip-version-check --quiet uv
+	@$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet \
+		--extra embedded -o requirements.lock pyproject.toml
+	@$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet \
+		--extra embedded --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+reset: ## 删除本地数据，下次运行重新开始 · remove the local data; the next run starts afresh
+	@if [ -e "$(STATE)/lock" ] && command -v flock >/dev/null && ! flock -n "$(STATE)/lock" true; then \
+		echo "✗ 服务正在运行，请先按 Ctrl-C 停止 · the stack is running, stop it first"; exit 1; fi
+	@if [ -L "$(STATE)/postgres/cluster" ]; then rm -rf "$$(readlink "$(STATE)/postgres/cluster")"; fi
+	@rm -rf "$(STATE)"
+
+clean: reset ## 删除本地数据、虚拟环境与缓存 · also remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A candidate may be a shim that fails, or lack venv: it has to show that it works.
+$(VENV)/.stamp-venv:
+	@if [ -x $(PY) ] && $(PY) -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			echo "… 创建虚拟环境 · making $(VENV) with $$("$$python" --version)"; \
+			"$$python" -m venv --clear $(VENV) && touch $@; exit $$?; \
+		fi; \
+	done; \
+	echo "✗ 需要 Python 3.11 或更新版本（含 venv）· Python 3.11 or newer with venv is needed"; \
+	echo "  Debian/Ubuntu: apt install python3 python3-venv; 或指定 · or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; \
+	exit 1
+
+$(VENV)/.stamp-run: $(VENV)/.stamp-venv requirements.lock
+	@echo "… 安装依赖（首次约一分钟）· installing the locked dependencies (about a minute the first time)"
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+# The larger lock holds the smaller one whole, so one of them is installed, not both.
+$(VENV)/.stamp-test: $(VENV)/.stamp-venv requirements.lock requirements-dev.lock
+	@echo "… 安装依赖与开发工具（首次约一分钟）· installing the locked dependencies and tools (about a minute the first time)"
+	@$(PIP) -r requirements-dev.lock
+	@touch $@ $(VENV)/.stamp-run
