@@ -1,0 +1,1 @@
+"""Which queue and which registration standard an entry belongs to."""

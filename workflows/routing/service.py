@@ -1,0 +1,41 @@
+"""The routing table as it stands in the database."""
+
+from pydantic import ValidationError
+from sqlmodel import Session, col, select
+
+from backend.core.errors import ZhiwangError
+from backend.models import CaseQueue, RoutingRule
+from workflows.routing import rules
+
+
+class RoutingTableBroken(ZhiwangError):
+    """A rule, queue or standard that routing needs is missing or unreadable; the job waits for it to be repaired."""
+
+    code = "routing_table_broken"
+    status = 503
+    title_zh = "分派规则配置有误，请联系系统管理员"
+    title_en = "The routing table is incomplete or has an unreadable rule"
+
+
+def decide(session: Session, facts: rules.Facts) -> rules.RoutingDecision | None:
+    """Route by the active rules; None where the entry needs no case. `RoutingTableBroken` for an unreadable rule."""
+    rows = session.exec(select(RoutingRule).where(col(RoutingRule.active)))
+    return rules.route(facts, [_parsed(row) for row in rows])
+
+
+def existing_queue(session: Session, code: str) -> str:
+    """The queue itself, or the city's where a district has none of its own. `RoutingTableBroken` without either."""
+    wanted = [code, rules.CITY_QUEUE]
+    found = set(session.exec(select(CaseQueue.code).where(col(CaseQueue.code).in_(wanted))))
+    for candidate in wanted:
+        if candidate in found:
+            return candidate
+    raise RoutingTableBroken
+
+
+def _parsed(row: RoutingRule) -> rules.Rule:
+    try:
+        conditions = rules.Conditions.model_validate(row.conditions)
+    except ValidationError as error:
+        raise RoutingTableBroken(rule=row.id) from error
+    return rules.Rule(row.id, row.position, conditions, row.queue_code, row.standard_scheme, row.standard_code)
