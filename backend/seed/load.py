@@ -27,12 +27,15 @@ from backend.models import (
     TerritoryUnit,
 )
 from backend.seed import territory
+from backend.seed.accounts import DemoLogin, demo_logins, seed_accounts
 
 GRIDS_START = datetime(2026, 1, 1, tzinfo=CITY_TIME).astimezone(UTC)
 FIRST_DAY, LAST_DAY = date(2025, 1, 1), date(2026, 12, 31)
 RULE_SET = "rule_set_1.json"
 
 Row = Mapping[str, Any]
+
+__all__ = ["DemoLogin", "demo_logins", "seed_accounts", "seed_code_tables", "street_office"]
 
 
 def seed_code_tables(session: Session) -> None:
