@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import LargeBinary
+from sqlalchemy import Index, LargeBinary
 from sqlmodel import Field
 
 from backend.core.enums import ReportState
@@ -22,19 +22,29 @@ class Citizen(SQLModel, table=True):
 
 
 class WechatMessage(SQLModel, table=True):
-    """A raw message as it came, sealed, once per `message_key` (MsgId; for events sender and time)."""
+    """A raw message as it came, sealed, once per `message_key` (MsgId; for events sender, time and event name).
+
+    `sender_index` is the blind index of the sender's OpenID, so that one person's waiting messages can be taken in
+    the order in which they were sent. `report_id` is the report the message became part of, if it did.
+    """
 
     __tablename__ = "wechat_message"
+    __table_args__ = (Index("ix_wechat_message_sender_index_sent_at", "sender_index", "sent_at"),)
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     message_key: bytes = Field(sa_type=LargeBinary, unique=True)
+    sender_index: bytes = Field(sa_type=LargeBinary)
     raw: bytes = sealed_field()
+    sent_at: datetime = time_field()
     received_at: datetime = time_field()
+    processed_at: datetime | None = time_field(default=None)
     report_id: UUID | None = Field(default=None, foreign_key="report.id")
 
 
 class Report(SQLModel, table=True):
-    """A citizen's report. `sealed` holds text and exact place; `body` what routing needs (class, datum of the claim)."""
+    """A citizen's report. `sealed` holds text, exact place and photo ids; `body` what routing needs and what is
+    still being waited for. Times of messages are the sender's platform's, `submitted_at` is ours.
+    """
 
     __tablename__ = "report"
 

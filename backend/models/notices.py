@@ -13,7 +13,10 @@ class Notice(SQLModel, table=True):
     """One notice to one account or citizen, once per `key`. `payload` carries codes and ids, never personal data."""
 
     __tablename__ = "notice"
-    __table_args__ = (Index("uq_notice_recipient_id_key", "recipient_id", "key", unique=True),)
+    __table_args__ = (
+        Index("uq_notice_recipient_id_key", "recipient_id", "key", unique=True),
+        Index("ix_notice_recipient_id_id", "recipient_id", "id"),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     recipient_type: str = Field(max_length=16)
