@@ -23,6 +23,8 @@ COVER = Facts(
 )
 REPORT = Facts(source_type=SourceType.REPORT, kind=Kind.EVENT, verdict=VerdictKind.ACCEPTED)
 
+QUEUES = {"12345-4403": "4403", "12345-440310": "440310", "12345-440303": "440303", "water": "4403"}
+
 MATCHING = {
     "source_type": "document",
     "kind": "event",
@@ -51,45 +53,53 @@ def rule(number: int, conditions: dict[str, Any], queue: str = "district") -> Ru
 
 @pytest.mark.parametrize("key", sorted(MATCHING))
 def test_each_condition_lets_its_entry_through_and_stops_another(key: str) -> None:
-    assert route(COVER, [rule(1, {key: MATCHING[key]})]) is not None
-    assert route(COVER, [rule(1, {key: OTHERS[key]})]) is None
+    assert route(COVER, [rule(1, {key: MATCHING[key]})], QUEUES) is not None
+    assert route(COVER, [rule(1, {key: OTHERS[key]})], QUEUES) is None
 
 
 @pytest.mark.parametrize("key", sorted(MATCHING))
 def test_one_condition_that_fails_is_enough_to_stop_a_rule(key: str) -> None:
-    assert route(COVER, [rule(1, MATCHING)]) is not None
-    assert route(COVER, [rule(1, {**MATCHING, key: OTHERS[key]})]) is None
+    assert route(COVER, [rule(1, MATCHING)], QUEUES) is not None
+    assert route(COVER, [rule(1, {**MATCHING, key: OTHERS[key]})], QUEUES) is None
 
 
 @pytest.mark.parametrize("key", ["class_prefix", "territory_prefix", "severity"])
 def test_an_entry_that_does_not_say_does_not_match_a_condition_on_it(key: str) -> None:
-    assert route(REPORT, [rule(1, {key: MATCHING[key]})]) is None
+    assert route(REPORT, [rule(1, {key: MATCHING[key]})], QUEUES) is None
 
 
 def test_the_first_rule_by_position_decides_whatever_order_they_come_in() -> None:
     rules = [rule(2, {}), rule(3, {"kind": "event"}), rule(1, {"verdict": "not_found"})]
-    decision = route(COVER, rules)
+    decision = route(COVER, rules, QUEUES)
     assert decision is not None
     assert (decision.rule_id, decision.standard_code) == (2, "standard-2")
-    assert route(COVER, rules[::-1]) == decision
+    assert route(COVER, rules[::-1], QUEUES) == decision
 
 
 def test_no_rule_that_holds_means_no_case() -> None:
-    assert route(COVER, []) is None
-    assert route(replace(COVER, verdict=VerdictKind.MATCH), [rule(1, {"verdict": ["accepted"]})]) is None
+    assert route(COVER, [], QUEUES) is None
+    assert route(replace(COVER, verdict=VerdictKind.MATCH), [rule(1, {"verdict": ["accepted"]})], QUEUES) is None
 
 
 @pytest.mark.parametrize(
     ("code", "grid", "queue"),
     [
         ("district", "440310001001001", "12345-440310"),
-        ("district", None, "12345"),
-        ("12345", "440310001001001", "12345"),
+        ("district", "440304001001001", "12345-4403"),
+        ("district", None, "12345-4403"),
+        ("12345-4403", "440310001001001", "12345-4403"),
         ("water", None, "water"),
     ],
 )
-def test_district_means_the_queue_of_the_grid_and_the_city_without_one(code: str, grid: str | None, queue: str) -> None:
-    assert queue_of(code, grid) == queue
+def test_district_means_the_grids_own_hotline_queue_or_else_the_citys(code: str, grid: str | None, queue: str) -> None:
+    assert queue_of(code, grid, QUEUES) == queue
+
+
+def test_a_queue_that_does_not_exist_is_an_error_not_another_queue() -> None:
+    with pytest.raises(LookupError):
+        route(COVER, [rule(1, {}, queue="nowhere")], QUEUES)
+    with pytest.raises(ValueError, match="empty"):
+        route(COVER, [rule(1, {})], {"water": "4403"})
 
 
 @pytest.mark.parametrize("conditions", [{"verdicts": ["accepted"]}, {"verdict": ["no_such"]}, {"urgent": "perhaps"}])
@@ -103,4 +113,4 @@ def test_a_rule_with_a_misspelt_condition_is_refused_rather_than_matching_everyt
 @given(st.dictionaries(st.sampled_from(sorted(MATCHING)), st.booleans()))
 def test_a_rule_holds_exactly_when_all_its_conditions_hold(chosen: dict[str, bool]) -> None:
     conditions = {key: (MATCHING if holds else OTHERS)[key] for key, holds in chosen.items()}
-    assert (route(COVER, [rule(1, conditions)]) is not None) == all(chosen.values())
+    assert (route(COVER, [rule(1, conditions)], QUEUES) is not None) == all(chosen.values())

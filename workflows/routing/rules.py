@@ -1,6 +1,6 @@
 """The routing table: the first rule whose conditions hold decides. Pure: the rules are an argument."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,8 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from backend.core.enums import Kind, SourceType, VerdictKind
 
 DISTRICT = "district"
-CITY_QUEUE = "12345"
-DISTRICT_DIGITS = 6
+HOTLINE = "12345"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +87,31 @@ class RoutingDecision:
     standard_code: str
 
 
-def route(facts: Facts, rules: Iterable[Rule]) -> RoutingDecision | None:
-    """The decision of the first rule by position (then id) that holds; None where the entry needs no case."""
+def route(facts: Facts, rules: Iterable[Rule], queues: Mapping[str, str]) -> RoutingDecision | None:
+    """The decision of the first rule by position (then id) that holds; None where the entry needs no case.
+
+    `queues` maps the code of every queue to the territory it serves. `LookupError` where the rule's queue is not
+    among them.
+    """
     for rule in sorted(rules, key=lambda rule: (rule.position, rule.id)):
         if rule.conditions.hold(facts):
-            queue = queue_of(rule.queue_code, facts.grid_id)
+            queue = queue_of(rule.queue_code, facts.grid_id, queues)
             return RoutingDecision(rule.id, queue, rule.standard_scheme, rule.standard_code)
     return None
 
 
-def queue_of(queue_code: str, grid_id: str | None) -> str:
-    """The queue a rule means: `district` is that of the grid's district, and the city's where there is no grid."""
-    if queue_code != DISTRICT:
-        return queue_code
-    return f"{CITY_QUEUE}-{grid_id[:DISTRICT_DIGITS]}" if grid_id else CITY_QUEUE
+def queue_of(code: str, grid_id: str | None, queues: Mapping[str, str]) -> str:
+    """The queue a rule means. `district` is the hotline queue of the narrowest territory around the grid, so that of
+    its district or, where the district has none, the city's; without a grid it is the widest, the city's."""
+    if code != DISTRICT:
+        if code not in queues:
+            raise LookupError(code)
+        return code
+    hotline = {queue: served for queue, served in queues.items() if queue.startswith(HOTLINE)}
+    if grid_id is None:
+        return min(hotline, key=lambda queue: (len(hotline[queue]), queue))
+    around = [queue for queue, served in hotline.items() if grid_id.startswith(served)]
+    return max(around, key=lambda queue: (len(hotline[queue]), queue))
 
 
 def _among(value: str | None, wanted: Collection[str] | None) -> bool:

@@ -18,19 +18,13 @@ class RoutingTableBroken(ZhiwangError):
 
 
 def decide(session: Session, facts: rules.Facts) -> rules.RoutingDecision | None:
-    """Route by the active rules; None where the entry needs no case. `RoutingTableBroken` for an unreadable rule."""
-    rows = session.exec(select(RoutingRule).where(col(RoutingRule.active)))
-    return rules.route(facts, [_parsed(row) for row in rows])
-
-
-def existing_queue(session: Session, code: str) -> str:
-    """The queue itself, or the city's where a district has none of its own. `RoutingTableBroken` without either."""
-    wanted = [code, rules.CITY_QUEUE]
-    found = set(session.exec(select(CaseQueue.code).where(col(CaseQueue.code).in_(wanted))))
-    for candidate in wanted:
-        if candidate in found:
-            return candidate
-    raise RoutingTableBroken
+    """Route by the active rules; None where the entry needs no case. `RoutingTableBroken` where that cannot be told."""
+    table = [_parsed(row) for row in session.exec(select(RoutingRule).where(col(RoutingRule.active)))]
+    queues = {queue.code: queue.territory_code for queue in session.exec(select(CaseQueue))}
+    try:
+        return rules.route(facts, table, queues)
+    except (LookupError, ValueError) as error:
+        raise RoutingTableBroken from error
 
 
 def _parsed(row: RoutingRule) -> rules.Rule:

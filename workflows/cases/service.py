@@ -1,0 +1,265 @@
+"""Opening cases from verdicts, and moving them along.
+
+Every change is one step, one audit row, one more version, and two jobs that tell the handhelds and the people.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import h3
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from backend import jobs
+from backend.core.clock import now
+from backend.core.enums import CaseState
+from backend.core.errors import NotFound, PreconditionFailed
+from backend.core.ids import new_id
+from backend.models import Case, CaseStep, Department, RegistrationStandard, Verdict
+from backend.services import audit
+from backend.services.sealing import seal_value
+from backend.services.sessions import Caller
+from workflows.cases import rules, sources
+from workflows.cases.errors import CaseActionIncomplete, CaseActionNotAllowed, CaseDepartmentUnknown
+from workflows.cases.rules import Action, Edge
+from workflows.cases.schemas import ActionRequest
+from workflows.cases.scope import visible_to
+from workflows.cases.sources import Entry, Reference
+from workflows.deadlines.service import deadline
+from workflows.routing import service as routing
+from workflows.routing.rules import Facts, RoutingDecision
+
+SYSTEM = "workflows.cases"
+NEARBY_LIMIT = 200
+
+
+def consider(session: Session, *, verdict_id: UUID) -> None:
+    """Open a case for a verdict where a rule asks for one, or come again to the case that is open for it.
+
+    Running twice changes nothing: a verdict has at most one step. `jobs.Discard` where verdict or entry is unknown.
+    """
+    verdict = session.get(Verdict, verdict_id)
+    if verdict is None:
+        raise jobs.Discard("verdict_unknown")
+    reference = Reference(verdict.source_type, verdict.source_id, verdict.source_version)
+    entry = sources.load_entries(session, [reference]).get(reference)
+    if entry is None:
+        raise jobs.Discard("source_unknown")
+    decision = routing.decide(session, facts_of(verdict, entry))
+    if decision is None:
+        return
+    _lock_source(session, verdict.source_id)
+    if session.exec(select(CaseStep.case_id).where(CaseStep.verdict_id == verdict.id)).first():
+        return
+    if (case := _open_case_for(session, verdict)) is not None:
+        _come_again(session, case, verdict)
+    else:
+        _open(session, verdict, entry, decision)
+
+
+def act(
+    session: Session, *, caller: Caller, case_id: UUID, action: Action, version: int, request: ActionRequest
+) -> Case:
+    """Do one action to a case that the caller has seen in `version`, and give the case as it then stands.
+
+    `NotFound` outside the caller's scope, `PreconditionFailed` where the case has moved on, and the refusals of
+    `workflows.cases.errors`.
+    """
+    case = session.exec(select(Case).where(Case.id == case_id, visible_to(caller)).with_for_update()).first()
+    if case is None:
+        raise NotFound
+    if case.version != version:
+        raise PreconditionFailed(version=case.version)
+    edge = _lawful_edge(session, case, caller, action)
+    if missing := rules.lacking(edge, reason=request.reason, given=request.given()):
+        raise CaseActionIncomplete(needs=missing, reasons=list(edge.reasons))
+    if request.department_code is not None and session.get(Department, request.department_code) is None:
+        raise CaseDepartmentUnknown
+    reason, moment = request.reason or edge.reasons[0], now()
+    _take(case, edge, caller, request, reason=reason, at=moment)
+    _append(session, case, edge, actor=str(caller.account_id), reason=reason, note=request.note, at=moment)
+    return case
+
+
+def facts_of(verdict: Verdict, entry: Entry) -> Facts:
+    """What routing looks at."""
+    return Facts(
+        source_type=verdict.source_type,
+        kind=verdict.kind,
+        verdict=verdict.verdict,
+        findings=frozenset(verdict.findings),
+        class_code=entry.class_code,
+        severity=entry.severity,
+        urgent=entry.urgent,
+        grid_id=verdict.grid_id,
+    )
+
+
+def standing_of(session: Session, case: Case) -> rules.Standing:
+    """What the rules look at, with the people and returns from the case's history."""
+    steps = session.exec(select(CaseStep).where(CaseStep.case_id == case.id)).all()
+    return rules.Standing(
+        state=case.state,
+        claimed_by=case.claimed_by,
+        collected_by=case.collected_by,
+        department_code=case.department_code,
+        handlers=frozenset(step.actor for step in steps if step.action in (Action.HANDLE, Action.COMPLETE)),
+        returns=sum(step.action == Action.RETURN and step.to_state is CaseState.REGISTERED for step in steps),
+    )
+
+
+def actor_of(caller: Caller) -> rules.Actor:
+    """The caller as the rules see him."""
+    return rules.Actor(caller.account_id, caller.role, caller.department_code)
+
+
+def note_context(case_id: UUID, version: int) -> bytes:
+    """What binds a sealed note to its step."""
+    return case_id.bytes + version.to_bytes(4, "big")
+
+
+def _lock_source(session: Session, source_id: UUID) -> None:
+    """One verdict of an entry at a time, so that two versions cannot both find no open case."""
+    session.connection().execute(_LOCK, {"key": f"case:{source_id}"})
+
+
+def _open_case_for(session: Session, verdict: Verdict) -> Case | None:
+    return session.exec(
+        select(Case)
+        .where(
+            Case.source_type == verdict.source_type,
+            Case.source_id == verdict.source_id,
+            Case.reason == verdict.verdict.value,
+            col(Case.closed_at).is_(None),
+        )
+        .with_for_update()
+    ).first()
+
+
+def _come_again(session: Session, case: Case, verdict: Verdict) -> None:
+    edge = rules.coming_again(case.state)
+    case.version += 1
+    _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+
+
+def _open(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision) -> None:
+    standard = session.get(RegistrationStandard, (decision.standard_scheme, decision.standard_code))
+    if standard is None:
+        raise routing.RoutingTableBroken(rule=decision.rule_id)
+    edge, moment = rules.opening(urgent=standard.urgent), now()
+    case = Case(
+        id=new_id(),
+        source_type=verdict.source_type,
+        source_id=verdict.source_id,
+        source_version=verdict.source_version,
+        rule_version=verdict.rule_version,
+        verdict_id=verdict.id,
+        reason=verdict.verdict.value,
+        grid_id=verdict.grid_id,
+        h3_cell=entry.h3_cell,
+        queue_code=decision.queue_code,
+        standard_scheme=standard.scheme,
+        standard_code=standard.code,
+        state=edge.target,
+        collected_by=entry.collected_by,
+        deadline_at=deadline(session, start=moment, amount=standard.limit_amount, clock=standard.limit_clock),
+        opened_at=moment,
+    )
+    case.similar_to = _similar_case(session, case, entry)
+    session.add(case)
+    session.flush()
+    _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=moment)
+
+
+def _similar_case(session: Session, case: Case, entry: Entry) -> UUID | None:
+    """The earliest case nearby in place and time; H3 cells find the candidates, distance decides."""
+    if entry.h3_cell is None or entry.point is None:
+        return None
+    nearby = session.exec(
+        select(Case)
+        .where(
+            col(Case.h3_cell).in_(h3.grid_disk(entry.h3_cell, 1)),
+            Case.opened_at >= case.opened_at - rules.SIMILAR_WITHIN,
+            Case.source_id != case.source_id,
+        )
+        .order_by(col(Case.opened_at))
+        .limit(NEARBY_LIMIT)
+    ).all()
+    references = {other.id: Reference(other.source_type, other.source_id, other.source_version) for other in nearby}
+    entries = sources.load_entries(session, references.values())
+    sightings = [
+        rules.Sighting(other.id, found.point, other.opened_at, found.class_code)
+        for other in nearby
+        if (found := entries.get(references[other.id])) and found.point
+    ]
+    return rules.first_similar(rules.Sighting(case.id, entry.point, case.opened_at, entry.class_code), sightings)
+
+
+def _lawful_edge(session: Session, case: Case, caller: Caller, action: Action) -> Edge:
+    standing, actor = standing_of(session, case), actor_of(caller)
+    try:
+        return rules.decide(action, standing, actor)
+    except rules.Refused as refusal:
+        lawful = [edge.action.value for edge in rules.allowed(standing, actor)]
+        raise CaseActionNotAllowed(state=case.state.value, because=refusal.because, allowed=lawful) from refusal
+
+
+def _take(case: Case, edge: Edge, caller: Caller, request: ActionRequest, *, reason: str, at: datetime) -> None:
+    """Change the case itself."""
+    case.version += 1
+    case.state = edge.target
+    if edge.action is Action.CLAIM:
+        case.claimed_by = caller.account_id
+    if edge.action is Action.DISPATCH:
+        case.department_code = request.department_code
+    if edge.target is CaseState.REGISTERED:
+        case.department_code = None
+    if edge.target in rules.ENDED:
+        case.closed_at = at
+        case.outcome = request.outcome if edge.action is Action.CLOSE else reason
+
+
+def _append(
+    session: Session,
+    case: Case,
+    edge: Edge,
+    *,
+    actor: str,
+    reason: str,
+    at: datetime,
+    note: str | None = None,
+    verdict_id: UUID | None = None,
+) -> None:
+    """Write the step and the audit row of the case's present version, and tell who must know."""
+    context = note_context(case.id, case.version)
+    step = CaseStep(
+        case_id=case.id,
+        version=case.version,
+        action=edge.action.value,
+        from_state=edge.origin,
+        to_state=edge.target,
+        actor=actor,
+        reason=reason,
+        verdict_id=verdict_id,
+        department_code=case.department_code,
+        note=seal_value(session, case.id.bytes, note, context=context) if note else None,
+        at=at,
+    )
+    session.add(step)
+    session.flush()
+    audit.record(
+        session,
+        actor=actor,
+        action=f"case_{edge.action.value}",
+        object_type="case",
+        object_id=str(case.id),
+        version=case.version,
+        state=edge.target.value,
+        reason=reason,
+    )
+    key = f"{case.id}:{case.version}"
+    jobs.enqueue(session, "sync.project_case", key=key, case_id=case.id)
+    jobs.enqueue(session, "workflows.notify.case_changed", key=key, case_id=case.id, version=case.version)
+
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
