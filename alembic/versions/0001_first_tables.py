@@ -596,6 +596,8 @@ def create_tables() -> None:
         sa.Column("accepted", sa.Integer(), nullable=False),
         sa.Column("rejected", sa.Integer(), nullable=False),
         sa.Column("reject_key", sa.String(length=255), nullable=True),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("failure", sa.String(length=64), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["dataset_code"], ["dataset.code"], name=op.f("fk_snapshot_dataset_code_dataset")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot")),
@@ -911,7 +913,7 @@ def create_tables() -> None:
         sa.Column("op", sa.Uuid(), nullable=False),
         sa.Column("field", sa.String(length=64), nullable=False),
         sa.Column("hardness", sa.Enum("hard", "soft", name="hardness", native_enum=False, length=32), nullable=False),
-        sa.Column("values", sa.LargeBinary(), nullable=True),
+        sa.Column("sides", sa.LargeBinary(), nullable=True),
         sa.Column("device_id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column(

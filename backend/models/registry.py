@@ -23,7 +23,10 @@ class Dataset(SQLModel, table=True):
 
 
 class Snapshot(SQLModel, table=True):
-    """One load of a dataset: when it was taken, what was accepted, and where the refused rows are kept."""
+    """One load of a dataset: when it was taken, what was accepted, and where the refused rows are kept.
+
+    `reasons` are line, column and code of the first refused rows; `failure` says why nothing was taken over.
+    """
 
     __tablename__ = "snapshot"
 
@@ -35,6 +38,8 @@ class Snapshot(SQLModel, table=True):
     accepted: int = 0
     rejected: int = 0
     reject_key: str | None = Field(default=None, max_length=255)
+    reasons: list[Json] = json_field(default_factory=list)
+    failure: str | None = Field(default=None, max_length=64)
     sha256: str = Field(max_length=64)
 
 

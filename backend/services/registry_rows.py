@@ -1,0 +1,271 @@
+"""Reads a dataset's CSV file and judges its rows: good ones become fields, bad ones keep line, column and code.
+
+The file is read in chunks, so memory does not grow with it; each chunk is checked with polars, whole columns at a time.
+"""
+
+import csv
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TextIO
+
+import polars as pl
+
+from backend.core.errors import ZhiwangError
+from backend.kinds.geodesy import SCALE
+from backend.services.registry_specs import CHECKED_ID_TYPES, ID_TYPES, Column, DatasetSpec, Shape
+
+CHUNK_ROWS = 10_000
+ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+ID_CHECKS = "10X98765432"
+USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+USCC_WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
+NEITHER = -1_000
+
+Cells = list[str]
+Fields = dict[str, Any]
+
+
+class ImportHeader(ZhiwangError):
+    """The file is no CSV in UTF-8 with the columns of its dataset. `missing` and `unknown` name columns."""
+
+    code = "import_header"
+    status = 422
+    title_zh = "文件的表头与数据集不符，未导入任何数据"
+    title_en = "The file's header does not fit the dataset; nothing was imported"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A refused row: where it begins in the file, the title of the column at fault, the reason, and what was in it."""
+
+    line: int
+    column: str
+    code: str
+    cells: Cells
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a file. `good` are lines and fields in the order of the file; `read` counts all rows."""
+
+    good: list[tuple[int, Fields]]
+    rejected: list[Rejected]
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    cells: Cells
+
+
+class DatasetFile:
+    """One open CSV file of a dataset. Open it with `encoding="utf-8-sig", errors="surrogateescape", newline=""`.
+
+    `ImportHeader` is raised at once where the header does not fit.
+    """
+
+    def __init__(self, file: TextIO, spec: DatasetSpec, *, grids: Collection[str]) -> None:
+        self.spec = spec
+        self._reader = csv.reader(file)
+        self.header = self._read_header()
+        self._columns = _columns_of(self.header, spec)
+        self._grids = pl.Series(list(grids), dtype=pl.String)
+        self._checks = _checks(spec, self._grids)
+
+    def chunks(self, size: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """The file in parts of `size` rows."""
+        rows = self._rows()
+        while batch := list(islice(rows, size)):
+            yield self._judge(batch)
+
+    def _read_header(self) -> Cells:
+        try:
+            return [title.strip() for title in next(self._reader, [])]
+        except csv.Error as error:
+            raise ImportHeader from error
+
+    def _rows(self) -> Iterator[_Row | Rejected]:
+        """Rows as they are cut; those that cannot be cut, or have another number of cells, are refused here."""
+        while True:
+            line = self._reader.line_num + 1
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield Rejected(line, "", "unreadable", [])
+                continue
+            if not cells:
+                continue
+            yield _Row(line, cells) if len(cells) == len(self.header) else Rejected(line, "", "cell_count", cells)
+
+    def _judge(self, batch: Sequence[_Row | Rejected]) -> Chunk:
+        rejected = [row for row in batch if isinstance(row, Rejected)]
+        rows, undecodable = _apart([row for row in batch if isinstance(row, _Row)])
+        rejected += undecodable
+        frame = self._frame(rows)
+        problems = self._problems(frame)
+        rejected += [Rejected(rows[place].line, *problem, rows[place].cells) for place, problem in problems.items()]
+        kept = [row.line for place, row in enumerate(rows) if place not in problems]
+        good = frame.filter(~pl.int_range(pl.len()).is_in(pl.Series(list(problems), dtype=pl.Int64).implode()))
+        fields = _fields(self.spec, good.select(_converted(column) for column in self.spec.columns))
+        return Chunk(list(zip(kept, fields, strict=True)), sorted(rejected, key=lambda bad: bad.line), len(batch))
+
+    def _frame(self, rows: Sequence[_Row]) -> pl.DataFrame:
+        """All columns of the dataset as text, trimmed; empty cells and columns the file lacks are null."""
+        cells = list(zip(*(row.cells for row in rows), strict=True)) or [()] * len(self.header)
+        given = {self._columns[place].name: values for place, values in enumerate(cells)}
+        frame = pl.DataFrame(given, schema=dict.fromkeys(given, pl.String))
+        absent = [pl.lit(None, pl.String).alias(c.name) for c in self.spec.columns if c.name not in given]
+        trimmed = [pl.col(name).str.strip_chars() for name in given]
+        return frame.with_columns(trimmed).with_columns(
+            [pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in given] + absent
+        )
+
+    def _problems(self, frame: pl.DataFrame) -> dict[int, tuple[str, str]]:
+        """The first problem of each bad row, by its place in the frame: title of the column, and code."""
+        found: dict[int, tuple[str, str]] = {}
+        verdicts = frame.select(
+            [bad.fill_null(value=False).alias(str(n)) for n, (_, _, bad) in enumerate(self._checks)]
+        )
+        for (title, code, _), column in zip(self._checks, verdicts.iter_columns(), strict=True):
+            for place in column.arg_true().to_list():
+                found.setdefault(place, (title, code))
+        return found
+
+
+def _columns_of(header: Cells, spec: DatasetSpec) -> list[Column]:
+    """The column of each cell. Titles and field names are both understood."""
+    by_name = {column.name: column for column in spec.columns} | {column.title: column for column in spec.columns}
+    columns = [by_name[title] for title in header if title in by_name]
+    unknown = [title[:40] for title in header if title not in by_name]
+    names = [column.name for column in columns]
+    missing = [column.title for column in spec.columns if column.required and column.name not in names]
+    if unknown or missing or len(set(names)) < len(names):
+        raise ImportHeader(missing=missing, unknown=[_printable(title) for title in unknown[:20]])
+    return columns
+
+
+def _printable(title: str) -> str:
+    return title.encode("utf-8", "replace").decode()
+
+
+def _apart(rows: list[_Row]) -> tuple[list[_Row], list[Rejected]]:
+    """Separate rows with bytes that are no UTF-8, or NUL, which PostgreSQL cannot hold. Usually there are none."""
+    if _storable("\n".join("\x1f".join(row.cells) for row in rows)):
+        return rows, []
+    bad = [Rejected(row.line, "", "bad_character", row.cells) for row in rows if not _storable("".join(row.cells))]
+    refused = {rejected.line for rejected in bad}
+    return [row for row in rows if row.line not in refused], bad
+
+
+def _storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+Check = tuple[str, str, pl.Expr]
+"""Title of the column, code of the problem, and where it holds."""
+
+
+def _checks(spec: DatasetSpec, grids: pl.Series) -> list[Check]:
+    titles = {column.name: column.title for column in spec.columns}
+    checks = [check for column in spec.columns for check in _column_checks(column)]
+    checks += [(titles["grid_id"], "unknown_grid", ~pl.col("grid_id").is_in(grids.implode()))]
+    checks += [(titles[number], "check_digit", _wrong_identity(kind, number)) for kind, number in spec.identities]
+    if spec.key == "uscc":
+        checks.append((titles["uscc"], "check_digit", _wrong_uscc()))
+    for head in sorted(spec.nested & {name.partition(".")[0] for name in titles}):
+        parts = [name for name in titles if name.startswith(f"{head}.")]
+        given = pl.any_horizontal(pl.col(name).is_not_null() for name in parts)
+        checks.append((titles[f"{head}.name"], "required", given & pl.col(f"{head}.name").is_null()))
+    if "location.lat" in titles:
+        half = pl.col("location.lat").is_null() != pl.col("location.lon").is_null()
+        checks.append((titles["location.lat"], "required", half))
+    return checks
+
+
+def _column_checks(column: Column) -> Iterator[Check]:
+    cell = pl.col(column.name)
+    if column.required:
+        yield column.title, "required", cell.is_null()
+    yield column.title, "too_long", cell.str.len_chars() > column.longest
+    if column.pattern:
+        yield column.title, "malformed", ~cell.str.contains(column.pattern)
+    if column.choices:
+        yield column.title, "unknown_choice", ~cell.is_in([*column.choices, *column.choices.values()])
+    if column.shape is Shape.DATE:
+        no_date = cell.str.to_date("%Y-%m-%d", strict=False).is_null() | ~cell.str.contains(r"^\d{4}-\d{2}-\d{2}$")
+        yield column.title, "malformed", cell.is_not_null() & no_date
+    if column.shape in (Shape.INTEGER, Shape.DEGREES):
+        number = cell.cast(pl.Int64 if column.shape is Shape.INTEGER else pl.Float64, strict=False)
+        yield column.title, "malformed", cell.is_not_null() & number.is_null()
+        if column.bounds:
+            yield column.title, "out_of_bounds", ~number.is_between(*column.bounds)
+
+
+def _wrong_identity(kind: str, number: str) -> pl.Expr:
+    """Citizen ids and residence permits: 18 characters with the right check character (GB 11643)."""
+    text = pl.col(number).str.to_uppercase()
+    right = text.str.slice(17, 1) == _weighed(text, ID_WEIGHTS, "0123456789").mod(11).replace_strict(
+        dict(enumerate(ID_CHECKS)), return_dtype=pl.String, default=None
+    )
+    checked = pl.col(kind).replace(ID_TYPES).is_in(CHECKED_ID_TYPES)
+    return checked & text.is_not_null() & ~(text.str.contains(r"^\d{17}[\dX]$") & right).fill_null(value=False)
+
+
+def _wrong_uscc() -> pl.Expr:
+    """Unified social credit codes: the last character is a check character (GB 32100)."""
+    text = pl.col("uscc")
+    check = (31 - _weighed(text, USCC_WEIGHTS, USCC_ALPHABET).mod(31)).mod(31)
+    return text.str.slice(17, 1) != check.replace_strict(
+        dict(enumerate(USCC_ALPHABET)), return_dtype=pl.String, default=None
+    )
+
+
+def _weighed(text: pl.Expr, weights: Sequence[int], alphabet: str) -> pl.Expr:
+    """The weighted sum of the values of the first characters."""
+    values = {character: value for value, character in enumerate(alphabet)}
+    digits = [
+        text.str.slice(place, 1).replace_strict(values, default=NEITHER, return_dtype=pl.Int64) * weight
+        for place, weight in enumerate(weights)
+    ]
+    return pl.sum_horizontal(digits)
+
+
+def _converted(column: Column) -> pl.Expr:
+    """The cell as its value: codes for titles, integers, 1e-7 degrees."""
+    cell = pl.col(column.name)
+    if column.name.endswith("id_number"):
+        return cell.str.to_uppercase()
+    if column.choices:
+        return cell.replace(column.choices)
+    if column.shape is Shape.INTEGER:
+        return cell.cast(pl.Int64)
+    if column.shape is Shape.DEGREES:
+        return (cell.cast(pl.Float64) * SCALE).round().cast(pl.Int64)
+    return cell
+
+
+def _fields(spec: DatasetSpec, frame: pl.DataFrame) -> list[Fields]:
+    """Rows as fields; empty cells are absent, parts of a value are put together."""
+    paths = [column.name.partition(".")[::2] for column in spec.columns]
+    made: list[Fields] = []
+    for values in frame.iter_rows():
+        fields: Fields = {}
+        for (head, rest), value in zip(paths, values, strict=True):
+            if value is None:
+                continue
+            if rest:
+                fields.setdefault(head, {})[rest] = value
+            else:
+                fields[head] = value
+        if "location" in fields:
+            fields["location"]["datum"] = "wgs84"
+        made.append(fields)
+    return made
