@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,6 @@ class Run:
 
     process: subprocess.Popen[str]
     output: Path
-    pids: list[int] = field(default_factory=list)
 
     @property
     def said(self) -> str:
@@ -178,16 +177,24 @@ def stack(project: Project) -> Iterator[Run]:
 
 
 def service_pids(project: Project) -> dict[str, int]:
-    """The processes of the stack by the name of their role."""
+    """The processes of the stack by the name of their role; of a worker its head, not its pool."""
     marks = {
         "api": "uvicorn backend.main",
         "worker": "backend.worker worker",
         "beat": "backend.worker beat",
-        "postgres": "postgres -D",
+        "postgres": "bin/postgres -D",
+        "valkey": "valkey-server",
     }
-    found = {role: pid for pid, words in project.processes().items() for role, mark in marks.items() if mark in words}
-    valkey = [pid for pid, words in project.processes().items() if "valkey-server" in words]
-    return found | {"valkey": valkey[0]} if valkey else found
+    heads = {pid: words for pid, words in project.processes().items() if leads_its_session(pid)}
+    return {role: pid for pid, words in heads.items() for role, mark in marks.items() if mark in words}
+
+
+def leads_its_session(pid: int) -> bool:
+    """Whether the process was started by the supervisor itself."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def test_the_first_run_says_all_a_newcomer_needs_and_ctrl_c_leaves_nothing(project: Project) -> None:
@@ -208,7 +215,10 @@ def test_the_first_run_says_all_a_newcomer_needs_and_ctrl_c_leaves_nothing(proje
     assert not any(folder.exists() for folder in project.socket_dirs())
 
 
+@pytest.mark.usefixtures("stack")
 class TestOnOneRunningStack:
+    """What does not end the stack is shown on one."""
+
     def test_a_second_run_says_where_the_first_one_answers(self, project: Project, stack: Run) -> None:
         second = project.start(PORT=str(free_port()))
         assert second.process.wait(30) == 1
@@ -216,7 +226,7 @@ class TestOnOneRunningStack:
         assert stack.process.poll() is None
         assert "stand-in demo " not in stack.said.replace("demo-logins", "")
 
-    def test_the_command_line_gets_the_settings_of_the_running_stack(self, project: Project, stack: Run) -> None:
+    def test_the_command_line_gets_the_settings_of_the_running_stack(self, project: Project) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "backend.dev", "cli", "demo", "--fast"],
             cwd=project.root,
