@@ -24,7 +24,7 @@ def unsealed(report: Report, value: Any) -> Draft:
     return Draft(
         notes=tuple((datetime.fromisoformat(at), text) for at, text in sealed.get("notes", [])),
         located=(datetime.fromisoformat(located[0]), located[1], located[2]) if located else None,
-        photos={photo: PhotoState(state) for photo, state in report.body.get("photos", {}).items()},
+        photos={photo: PhotoState(state) for photo, state in report.body.get("photo_states", {}).items()},
         confirmed=report.body.get("confirmed", False),
         settled=report.body.get("settled", False),
     )
@@ -45,7 +45,7 @@ def save(session: Session, report: Report, draft: Draft) -> None:
     report.body = {
         **report.body,
         "datum": Datum.GCJ02.value,
-        "photos": {photo: state.value for photo, state in draft.photos.items()},
+        "photo_states": {photo: state.value for photo, state in draft.photos.items()},
         "confirmed": draft.confirmed,
         "settled": draft.settled,
     }

@@ -17,7 +17,7 @@ from backend.core.logging import get_logger
 from backend.models import WechatMessage
 from backend.services.photos import receive_photo
 from workflows.channels.rules import Picture, part_of
-from workflows.channels.service import open_message, photo_came, photo_id_of
+from workflows.channels.service import ACTOR, open_message, photo_came, photo_id_of
 from workflows.notify.wechat import Media, MediaGone, WechatAway, wechat_api
 
 MEDIA_KEPT = timedelta(days=3)
@@ -57,7 +57,9 @@ def _hand_over(session: Session, photo_id: UUID, media: Media) -> PhotoState:
     """Store the file as a photo without an owner. One that is refused as a photo counts as failed."""
     try:
         with session.begin_nested():
-            receive_photo(session, photo_id=photo_id, owner_id=None, content=media.content, mime=media.mime)
+            receive_photo(
+                session, photo_id=photo_id, owner_id=None, content=media.content, mime=media.mime, actor=ACTOR
+            )
     except ZhiwangError as refusal:
         if refusal.status >= SERVER_FAULT:
             raise

@@ -14,8 +14,8 @@ class NoticeView(BaseModel):
     id: UUID
     template: Annotated[str, Field(examples=["case_changed"])]
     title: Annotated[str, Field(examples=["事项有新进展"])]
-    body: Annotated[str, Field(examples=["您上报的事项（编号 12）已办结。"])]
-    payload: Annotated[dict[str, Any], Field(examples=[{"number": 12, "state": "closed"}])]
+    body: Annotated[str, Field(examples=["您上报的事项（编号 20261123-000012）已办结。"])]
+    payload: Annotated[dict[str, Any], Field(examples=[{"number": "20261123-000012", "state": "closed"}])]
     created_at: AwareDatetime
     read_at: AwareDatetime | None
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from backend import jobs
-from backend.core.clock import now
+from backend.core.clock import CITY_TIME, now
 from backend.core.enums import CaseState, SourceType
 from backend.core.errors import Forbidden, NotFound
 from backend.core.ids import new_id
@@ -80,7 +80,7 @@ def case_changed(session: Session, *, case_id: UUID, version: int) -> None:
         return
     if recipient.type is RecipientType.CITIZEN and step.to_state not in CITIZEN_IS_TOLD:
         return
-    values = {"case_id": str(case_id), "number": case.seq, "state": step.to_state.value}
+    values = {"case_id": str(case_id), "number": _number(case), "state": step.to_state.value}
     tell(session, recipient, key=f"case:{case_id}:{version}", template="case_changed", values=values)
 
 
@@ -140,6 +140,11 @@ def _recipient_of(session: Session, case: Case) -> Recipient | None:
         report = session.get(Report, case.source_id)
         return Recipient(RecipientType.CITIZEN, report.citizen_id) if report else None
     return Recipient(RecipientType.ACCOUNT, case.collected_by) if case.collected_by else None
+
+
+def _number(case: Case) -> str:
+    """The number people read, as cases show it; a test holds the two together."""
+    return f"{case.opened_at.astimezone(CITY_TIME):%Y%m%d}-{case.seq:06d}"
 
 
 def _view(notice: Notice) -> NoticeView:
