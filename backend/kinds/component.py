@@ -24,8 +24,7 @@ SPEC = KindSpec(
     kind=Kind.COMPONENT,
     model=Component,
     title="部件",
-    public=COMMON_PUBLIC
-    | {"component_id", "class_code", "name", "owner_unit", "keeper_unit", "state", "location"},
+    public=COMMON_PUBLIC | {"component_id", "class_code", "name", "owner_unit", "keeper_unit", "state", "location"},
     members=COMMON_MEMBERS,
     stewarded={"owner_unit": "components", "keeper_unit": "components"},
     natural_key="component_id",

@@ -27,7 +27,7 @@ def enum_type(vocabulary: type[StrEnum]) -> Enum:
 
 def time_field(**options: Any) -> Any:
     """A `timestamptz` column."""
-    return Field(sa_type=DateTime(timezone=True), **options)  # type: ignore[call-overload]
+    return Field(sa_type=DateTime(timezone=True), **options)
 
 
 def json_field(**options: Any) -> Any:
@@ -42,7 +42,7 @@ def sealed_field(**options: Any) -> Any:
 
 def enum_field(vocabulary: type[StrEnum], **options: Any) -> Any:
     """A text column of one vocabulary."""
-    return Field(sa_type=enum_type(vocabulary), **options)  # type: ignore[call-overload]
+    return Field(sa_type=enum_type(vocabulary), **options)
 
 
 __all__ = ["Json", "SQLModel", "datetime", "enum_field", "enum_type", "json_field", "sealed_field", "time_field"]

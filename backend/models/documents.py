@@ -97,7 +97,7 @@ class Mutation(SQLModel, table=True):
 
 
 class Conflict(SQLModel, table=True):
-    """One field on which two honest edits met. The four values are sealed together in `values`."""
+    """One field on which two honest edits met. The four values are sealed together in `sides`."""
 
     __tablename__ = "conflict"
     __table_args__ = (Index("uq_conflict_document_id_op_field", "document_id", "op", "field", unique=True),)
@@ -109,7 +109,7 @@ class Conflict(SQLModel, table=True):
     op: UUID
     field: str = Field(max_length=64)
     hardness: Hardness = enum_field(Hardness)
-    values: bytes | None = sealed_field(default=None)
+    sides: bytes | None = sealed_field(default=None)
     device_id: UUID = Field(foreign_key="device.id")
     account_id: UUID = Field(foreign_key="account.id")
     state: ReviewState = enum_field(ReviewState, default=ReviewState.OPEN)

@@ -146,7 +146,7 @@ def cell_of(location: Any) -> str | None:
     """The H3 cell of a stored location, None where there is none."""
     if not isinstance(location, dict) or not {"lat", "lon"} <= location.keys():
         return None
-    return h3.latlng_to_cell(location["lat"] / SCALE, location["lon"] / SCALE, H3_RESOLUTION)
+    return str(h3.latlng_to_cell(location["lat"] / SCALE, location["lon"] / SCALE, H3_RESOLUTION))
 
 
 def _nested_subject(value: Any, fallback: Subject) -> Subject:

@@ -1,0 +1,103 @@
+"""Logging in, enrolling handhelds, and refreshing tokens."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from backend.api.deps import DbSession, require
+from backend.core.enums import Role
+from backend.services import devices, sessions
+from backend.services.sessions import Caller
+
+router = APIRouter(prefix="/auth/v1", tags=["登录 auth"])
+
+ISSUERS = (Role.SUPERVISOR, Role.SYSTEM_ADMIN)
+
+
+class Login(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"login": "supervisor", "password": "…"}]})
+
+    login: Annotated[str, Field(max_length=64)]
+    password: Annotated[str, Field(max_length=256)]
+
+
+class TokenPair(BaseModel):
+    """`expires_in` counts seconds of the access token."""
+
+    access_token: str
+    refresh_token: str
+    token_type: str = "Bearer"
+    expires_in: int
+
+
+class CodeRequest(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"login": "worker-01"}]})
+
+    login: Annotated[str, Field(max_length=64)]
+
+
+class Code(BaseModel):
+    code: str
+    expires_at: datetime
+
+
+class Enrolment(BaseModel):
+    """`public_key` is the device's ES256 key as JWK; the private half never leaves the device."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "code": "7KQ2M9XTPA4C",
+                    "device_name": "网格终端 07",
+                    "public_key": {"kty": "EC", "crv": "P-256", "x": "…", "y": "…"},
+                }
+            ]
+        }
+    )
+
+    code: Annotated[str, Field(max_length=32)]
+    device_name: Annotated[str, Field(min_length=1, max_length=64)]
+    public_key: dict[str, Any]
+
+
+class Enrolled(TokenPair):
+    device_id: UUID
+    account_id: UUID
+
+
+class Refresh(BaseModel):
+    """`proof`: for handhelds, a JWT signed with the device key (ES256) with `aud` zhiwang, `iat`, `exp`, and `rt`, the
+    refresh token itself."""
+
+    refresh_token: Annotated[str, Field(max_length=512)]
+    proof: Annotated[str | None, Field(max_length=4096)] = None
+
+
+@router.post("/login", summary="Office login by password")
+def log_in(body: Login, session: DbSession) -> TokenPair:
+    return _pair(sessions.log_in(session, login=body.login, password=body.password))
+
+
+@router.post("/enrolment-codes", status_code=201, summary="A one-time code for a worker's handheld")
+def issue_code(body: CodeRequest, session: DbSession, caller: Annotated[Caller, Depends(require(*ISSUERS))]) -> Code:
+    issued = devices.issue_code(session, caller=caller, login=body.login)
+    return Code(code=issued.code, expires_at=issued.expires_at)
+
+
+@router.post("/enrol", status_code=201, summary="Bind a handheld with a one-time code")
+def enrol(body: Enrolment, session: DbSession) -> Enrolled:
+    device, tokens = devices.enrol(session, code=body.code, name=body.device_name, public_key=body.public_key)
+    return Enrolled(**_pair(tokens).model_dump(), device_id=device.id, account_id=device.account_id)
+
+
+@router.post("/refresh", summary="The next pair of tokens")
+def refresh(body: Refresh, session: DbSession) -> TokenPair:
+    return _pair(sessions.refresh(session, refresh_token=body.refresh_token, proof=body.proof))
+
+
+def _pair(tokens: sessions.Tokens) -> TokenPair:
+    return TokenPair(access_token=tokens.access_token, refresh_token=tokens.refresh_token, expires_in=tokens.expires_in)

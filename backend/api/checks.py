@@ -1,0 +1,41 @@
+"""Verdicts of the cross-check (数据比对结论)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+
+from backend.api.deps import DbSession, require
+from backend.core.enums import SourceType
+from backend.core.errors import Malformed
+from backend.services.sessions import Caller
+from workflows.crosscheck import reading
+from workflows.crosscheck.schemas import Summary, VerdictDetail, VerdictOut
+
+router = APIRouter(prefix="/checks/v1", tags=["checks"])
+
+Reader = Annotated[Caller, Depends(require(*reading.READERS))]
+
+
+@router.get("/verdicts", summary="比对结论列表 · verdicts on one entry")
+def list_verdicts(
+    session: DbSession, caller: Reader, document_id: UUID | None = None, report_id: UUID | None = None
+) -> list[VerdictOut]:
+    """All verdicts on one record or one report, the newest first; name exactly one of the two."""
+    if document_id is not None and report_id is None:
+        return reading.verdicts_of(session, caller, SourceType.DOCUMENT, document_id)
+    if report_id is not None and document_id is None:
+        return reading.verdicts_of(session, caller, SourceType.REPORT, report_id)
+    raise Malformed("name either document_id or report_id")
+
+
+@router.get("/verdicts/{verdict_id}", summary="比对结论及依据 · one verdict with its evidence")
+def show_verdict(session: DbSession, caller: Reader, verdict_id: UUID) -> VerdictDetail:
+    """Personal values are masked, except what a grid worker entered himself."""
+    return reading.verdict_with_evidence(session, caller, verdict_id)
+
+
+@router.get("/summary", summary="比对结论统计 · counts of verdicts")
+def summary(session: DbSession, caller: Reader) -> Summary:
+    """Counts by kind of verdict and by source over the entries in the caller's scope."""
+    return reading.summary(session, caller)

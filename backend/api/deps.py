@@ -1,0 +1,63 @@
+"""What routes ask for: a transaction that is committed before the answer, and the caller.
+
+FastAPI runs the code after `yield` of an ordinary dependency once the response has been sent. With
+`scope="function"` it runs before, so a commit that fails makes the answer an error; `tests/api/test_commit.py` holds
+it to that.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+from fastapi import Depends, Header
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlmodel import Session
+
+from backend.core.db import engine_for, transaction
+from backend.core.enums import Role
+from backend.core.errors import Forbidden, PreconditionRequired, Unauthenticated
+from backend.services.sessions import Caller, identify
+
+_bearer = HTTPBearer(auto_error=False, description="Access token of /auth/v1")
+
+
+def database_session() -> Iterator[Session]:
+    """One transaction for one request."""
+    with transaction(engine_for("zw_api")) as session:
+        yield session
+
+
+DbSession = Annotated[Session, Depends(database_session, scope="function")]
+
+
+def current_caller(
+    session: DbSession, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Who is calling, read afresh for each request, so that a revocation holds from the next one on."""
+    if credentials is None:
+        raise Unauthenticated
+    return identify(session, credentials.credentials)
+
+
+CallerDep = Annotated[Caller, Depends(current_caller)]
+
+
+def require(*roles: Role) -> Callable[[Caller], Caller]:
+    """A dependency that gives the caller where it has one of the roles, and refuses otherwise."""
+
+    def check(caller: CallerDep) -> Caller:
+        if caller.role not in roles:
+            raise Forbidden
+        return caller
+
+    return check
+
+
+def if_match(header: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
+    """The version named by `If-Match`, as in the ETag of the object. `PreconditionRequired` where there is none."""
+    text = (header or "").strip().removeprefix("W/").strip('"')
+    if not text.isdecimal():
+        raise PreconditionRequired
+    return int(text)
+
+
+IfMatch = Annotated[int, Depends(if_match)]

@@ -1,0 +1,75 @@
+"""What runs here and how it is: the start page, counts, health and metrics."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.api.deps import DbSession
+from backend.core.errors import Unavailable
+from backend.services import overview
+
+router = APIRouter(tags=["概览 overview"])
+
+PAGES = Path(__file__).with_name("pages")
+
+
+@router.get("/", include_in_schema=False)
+def start_page() -> FileResponse:
+    return FileResponse(PAGES / "start.html")
+
+
+@router.get("/start.js", include_in_schema=False)
+def start_script() -> FileResponse:
+    return FileResponse(PAGES / "start.js", media_type="text/javascript")
+
+
+@router.get("/start.css", include_in_schema=False)
+def start_style() -> FileResponse:
+    return FileResponse(PAGES / "start.css", media_type="text/css")
+
+
+@router.get("/overview/v1/counts", summary="Counts of everything, without personal data")
+def counts(session: DbSession) -> dict[str, Any]:
+    return {**overview.counts(session), "cases": overview.cases_by_queue(session)}
+
+
+@router.get("/health/live", summary="The process answers")
+def live() -> PlainTextResponse:
+    return PlainTextResponse("ok")
+
+
+@router.get("/health/ready", summary="The process can serve: the database answers and is migrated")
+def ready(session: DbSession) -> PlainTextResponse:
+    found = session.connection().execute(text("SELECT to_regclass('server_state') IS NOT NULL")).scalar_one()
+    if not found:
+        raise Unavailable("database is not migrated", retry_after=5)
+    return PlainTextResponse("ready")
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+def metrics(session: DbSession) -> Response:
+    return Response(generate_latest(REGISTRY) + generate_latest(_gauges(session)), media_type=CONTENT_TYPE_LATEST)
+
+
+def _gauges(session: Session) -> CollectorRegistry:
+    """Gauges read from the database at each scrape, the same from whichever API process is asked."""
+    registry = CollectorRegistry()
+    things = Gauge("zhiwang_things", "Counts by group and state", ["group", "state"], registry=registry)
+    for group, states in overview.counts(session).items():
+        for state, number in states.items():
+            things.labels(group, state).set(number)
+    cases = Gauge("zhiwang_cases", "Cases by queue and state", ["queue", "state"], registry=registry)
+    for queue, states in overview.cases_by_queue(session).items():
+        for state, number in states.items():
+            cases.labels(queue, state).set(number)
+    depth = Gauge("zhiwang_jobs", "Jobs that are not done", ["name", "state"], registry=registry)
+    age = Gauge("zhiwang_job_age_seconds", "Age of the oldest such job", ["name", "state"], registry=registry)
+    for name, state, number, seconds in overview.jobs_by_name(session):
+        depth.labels(name, state).set(number)
+        age.labels(name, state).set(seconds)
+    return registry

@@ -1,0 +1,111 @@
+"""The sync protocol over HTTP: push, pull and outcomes (docs/sync-protocol.md)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import Response
+
+from backend.api.deps import CallerDep, DbSession
+from backend.api.json import json_response
+from backend.core.enums import Kind
+from sync import outcomes as outcomes_room
+from sync import pull as pull_room
+from sync import service
+from sync.schemas import check_schema_version
+from sync.service import Claims
+
+router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
+
+
+def claims(
+    x_schema_version: Annotated[int | None, Header(ge=0, le=10_000)] = None,
+    x_client_time: Annotated[datetime | None, Header()] = None,
+    x_waiting: Annotated[int | None, Header(ge=0, le=1_000_000)] = None,
+) -> Claims:
+    """`X-Client-Time` is the device's clock, `X-Waiting` the number of its unsent changes."""
+    aware = x_client_time.replace(tzinfo=UTC) if x_client_time and x_client_time.tzinfo is None else x_client_time
+    return Claims(check_schema_version(x_schema_version), aware, x_waiting)
+
+
+ClaimsDep = Annotated[Claims, Depends(claims)]
+
+PUSH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["rows"],
+                    "properties": {
+                        "rows": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["newDocumentState"],
+                                "properties": {
+                                    "assumedMasterState": {"type": ["object", "null"]},
+                                    "newDocumentState": {"type": "object", "required": ["id", "op"]},
+                                },
+                            },
+                        }
+                    },
+                },
+                "example": {
+                    "rows": [
+                        {
+                            "newDocumentState": {
+                                "id": "01938f6e-7c00-7000-8000-000000000001",
+                                "grid_id": "440310001001001",
+                                "class_code": "0101",
+                                "occurred_at": "2026-03-02T09:30:00+08:00",
+                                "location": {"lat": 226900000, "lon": 1143400000},
+                                "op": "01938f6e-7c00-7000-8000-0000000000a1",
+                                "_deleted": False,
+                            }
+                        }
+                    ]
+                },
+            }
+        },
+    }
+}
+
+
+async def raw_body(request: Request) -> bytes:
+    """The body as it came; `BodyLimit` bounds it."""
+    return await request.body()
+
+
+@router.post("/{kind}/push", summary="Push a batch of one kind", openapi_extra=PUSH_BODY)
+def push(
+    kind: Kind, body: Annotated[bytes, Depends(raw_body)], session: DbSession, caller: CallerDep, said: ClaimsDep
+) -> Response:
+    """Answers with the authoritative documents that differ from the pushed ones; an empty list means all stand."""
+    return json_response(service.push(session, caller=caller, kind=kind, body=body, claims=said))
+
+
+@router.get("/{kind}/pull", summary="Documents since a checkpoint")
+def pull(
+    kind: Kind,
+    session: DbSession,
+    caller: CallerDep,
+    said: ClaimsDep,
+    limit: Annotated[int, Query(ge=1, le=pull_room.MAX_LIMIT)] = 100,
+    checkpoint: Annotated[str | None, Query(max_length=100_000)] = None,
+) -> Response:
+    page = pull_room.pull(
+        session, caller=caller, kind=kind, checkpoint=pull_room.read_checkpoint(checkpoint), limit=limit
+    )
+    return json_response({"documents": page.documents, "checkpoint": page.checkpoint})
+
+
+@router.get("/outcomes", summary="What became of this device's changes")
+def outcomes(
+    session: DbSession,
+    caller: CallerDep,
+    since: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=outcomes_room.MAX_LIMIT)] = 100,
+) -> Response:
+    return json_response(outcomes_room.outcomes(session, caller=caller, since=since, limit=limit))

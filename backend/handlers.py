@@ -1,0 +1,19 @@
+"""Which modules hold job handlers. Importing them registers them."""
+
+from importlib import import_module
+
+MODULES = (
+    "backend.services.tasks",
+    "media.tasks",
+    "sync.tasks",
+    "workflows.cases.tasks",
+    "workflows.channels.tasks",
+    "workflows.crosscheck.tasks",
+    "workflows.notify.tasks",
+)
+
+
+def load_handlers() -> None:
+    """Import every module that registers handlers; importing twice is harmless."""
+    for module in MODULES:
+        import_module(module)

@@ -1,0 +1,52 @@
+"""The API app: routes, refusals, request log, and the waker that tells workers of new jobs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from backend import jobs
+from backend.api import auth, cases, checks, media, notices, overview, problems, reference, registry, sync, wechat
+from backend.api.middleware import BodyLimit, RequestLog
+from backend.core.logging import configure_logging
+from backend.core.settings import get_settings
+from backend.tasks import BackgroundWaker
+
+ROUTERS = (auth, sync, media, checks, cases, registry, reference, wechat, notices, overview)
+STREAMED = ("/media/v1/", "/registry/v1/")
+
+ABOUT = """
+织网网格数据后端：网格终端离线采集、随手拍、部门业务数据，在这里核对并转为 12345 案件。
+
+Field-data backend of a city grid. Start with `POST /auth/v1/login` or `POST /auth/v1/enrol`; every refusal is
+problem+json with a code of `docs/errors.md`.
+"""
+
+
+@asynccontextmanager
+async def _running(_: FastAPI) -> AsyncIterator[None]:
+    waker = BackgroundWaker()
+    jobs.set_waker(waker)
+    yield
+    jobs.set_waker(None)
+    waker.close()
+
+
+def create_app() -> FastAPI:
+    """A new app over the settings of this process."""
+    settings = get_settings()
+    configure_logging(settings, process="api")
+    app = FastAPI(title="织网 Zhiwang", version="0.1.0", description=ABOUT, lifespan=_running, redoc_url=None)
+    for module in ROUTERS:
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, exempt=STREAMED)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def __getattr__(name: str) -> FastAPI:
+    """`uvicorn backend.main:app` makes the app on first use, so that importing this module has no effects."""
+    if name != "app":
+        raise AttributeError(name)
+    return create_app()

@@ -1,0 +1,206 @@
+"""The object store: photographs and other files, in a local folder or in S3, behind one small interface.
+
+What `put` accepted is durable: the local store flushes the file and its folders to disk before it returns, S3 answers
+after it stored. Objects are written whole or not at all, and writing equal bytes again is harmless. Keys are made by
+the server, never taken from a file name. The S3 store reads `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`,
+`AWS_SECRET_ACCESS_KEY` and `AWS_REGION` from the environment.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from backend.core.errors import Unavailable, ZhiwangError
+from backend.core.settings import get_settings
+
+BLOCK_BYTES = 1024 * 1024
+TIMEOUT_SECONDS = 30
+RETRY_AFTER_SECONDS = 10
+
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_DISK_FULL_TEXT = f"(os error {errno.ENOSPC})"
+
+
+class StoreUnavailable(Unavailable):
+    """The store does not answer, or refuses us; the caller keeps its bytes and comes again."""
+
+    code = "storage_unavailable"
+    title_zh = "文件存储暂时不可用，请稍后重试（请勿删除本机照片）"
+    title_en = "The file store is away; keep the file and try again"
+
+
+class ObjectMissing(StoreUnavailable):
+    """A key that was written is not there: a fault of the store, not of the caller."""
+
+    code = "object_missing"
+    title_zh = "文件暂时无法读取，请联系管理员"
+    title_en = "The file cannot be read; tell the operator"
+
+
+class StoreFull(ZhiwangError):
+    code = "storage_full"
+    status = 507
+    title_zh = "服务器存储空间不足，请稍后重试（请勿删除本机照片）"
+    title_en = "The server's disk is full; keep the file and try again"
+
+
+class ObjectStore(Protocol):
+    """What both stores do. Errors: `ObjectMissing`, `StoreUnavailable`, `StoreFull`; `ValueError` for a bad key."""
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store a whole object, from memory or from a file; an object of this key is replaced."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object."""
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes `start` to `end` (exclusive); `0 <= start < end <= size` is the caller's to ensure."""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The object in blocks of about 1 MiB."""
+
+    def head(self, key: str) -> int:
+        """The size of the object in bytes."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; not an error where there is none."""
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Say what obstore and the system raise in our own errors, without their texts: these carry paths and hosts."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissing from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StoreFull if full else StoreUnavailable(retry_after=RETRY_AFTER_SECONDS) from error
+    except BaseError as error:
+        full = _DISK_FULL_TEXT in str(error)
+        raise StoreFull if full else StoreUnavailable(retry_after=RETRY_AFTER_SECONDS) from error
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise ValueError("not a key of the object store")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class S3Objects:
+    """Objects in an S3 bucket; large files go up in parts."""
+
+    store: S3Store
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        with _faults():
+            obstore.put(self.store, _checked(key), content)
+
+    def get(self, key: str) -> bytes:
+        with _faults():
+            return bytes(obstore.get(self.store, _checked(key)).bytes())
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        with _faults():
+            return bytes(obstore.get_range(self.store, _checked(key), start=start, end=end))
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with _faults():
+            yield from map(bytes, obstore.get(self.store, _checked(key)).stream(min_chunk_size=BLOCK_BYTES))
+
+    def head(self, key: str) -> int:
+        with _faults():
+            return obstore.head(self.store, _checked(key))["size"]
+
+    def delete(self, key: str) -> None:
+        with _faults():
+            obstore.delete(self.store, _checked(key))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalObjects:
+    """Objects in a folder of this machine, or of a file system that all processes share."""
+
+    store: LocalStore
+    root: Path
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """As `ObjectStore.put`. obstore writes beside the target and renames, but leaves flushing to the system."""
+        with _faults():
+            obstore.put(self.store, _checked(key), content)
+            target = self.root / key
+            for path in (target, *target.parents):
+                _flush(path)
+                if path == self.root:
+                    break
+
+    def get(self, key: str) -> bytes:
+        with _faults():
+            return (self.root / _checked(key)).read_bytes()
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        with _faults():
+            return bytes(obstore.get_range(self.store, _checked(key), start=start, end=end))
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with _faults():
+            yield from map(bytes, obstore.get(self.store, _checked(key)).stream(min_chunk_size=BLOCK_BYTES))
+
+    def head(self, key: str) -> int:
+        with _faults():
+            return obstore.head(self.store, _checked(key))["size"]
+
+    def delete(self, key: str) -> None:
+        with _faults():
+            (self.root / _checked(key)).unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file, or the entries of a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_store(location: str) -> ObjectStore:
+    """The store at a `file://` or `s3://bucket/prefix` address. `ValueError` for any other."""
+    parts = urlsplit(location)
+    if parts.scheme == "file":
+        root = Path(url2pathname(parts.path))
+        root.mkdir(parents=True, exist_ok=True)
+        return LocalObjects(LocalStore(root), root)
+    if parts.scheme == "s3":
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        return S3Objects(
+            S3Store.from_url(
+                location,
+                client_options={"timeout": f"{TIMEOUT_SECONDS}s", "allow_http": endpoint.startswith("http://")},
+                retry_config={"max_retries": 3},
+            )
+        )
+    raise ValueError("MEDIA_URL must start with file:// or s3://")
+
+
+@lru_cache(maxsize=4)
+def _opened(location: str, _process_id: int) -> ObjectStore:
+    return open_store(location)
+
+
+def object_store() -> ObjectStore:
+    """The store of this process. Use it after forking, not before: its threads do not survive a fork."""
+    return _opened(get_settings().media_location(), os.getpid())

@@ -1,0 +1,106 @@
+"""What became of a device's mutations: applied, merged, in conflict, or kept for review with the reason and payload."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.crypto import key_ring
+from backend.core.enums import Role
+from backend.core.errors import Forbidden
+from backend.kinds import Document
+from backend.services.sessions import Caller
+from sync.store import QUARANTINE_CONTEXT
+
+MAX_LIMIT = 500
+
+
+def outcomes(session: Session, *, caller: Caller, since: int, limit: int) -> Document:
+    """Mutations of the calling device after ledger number `since`, oldest first, and its rows that wait for review.
+
+    A quarantined row is given back to its author with its payload until it is decided: a create that was refused must
+    not vanish from the one who made it.
+    """
+    if caller.device_id is None or caller.role is not Role.GRID_WORKER:
+        raise Forbidden
+    rows = list(
+        session.connection().execute(
+            _LEDGER, {"device": caller.device_id, "since": since, "limit": max(1, min(limit, MAX_LIMIT))}
+        )
+    )
+    conflicts = _conflicts(session, [(row.document_id, row.op) for row in rows])
+    return {
+        "mutations": [
+            {
+                "seq": row.seq,
+                "kind": row.kind,
+                "id": str(row.document_id),
+                "op": str(row.op),
+                "outcome": row.outcome,
+                "rev": row.version,
+                "conflicts": conflicts.get((row.document_id, row.op), []),
+            }
+            for row in rows
+        ],
+        "quarantined": _quarantined(session, caller.device_id),
+        "next": rows[-1].seq if rows else since,
+    }
+
+
+def _conflicts(session: Session, pairs: list[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], list[Document]]:
+    if not pairs:
+        return {}
+    ids, ops = zip(*pairs, strict=True)
+    found: dict[tuple[UUID, UUID], list[Document]] = {}
+    for row in session.connection().execute(_CONFLICTS, {"ids": list(ids), "ops": list(ops)}):
+        entry = {"field": row.field, "hardness": row.hardness, "state": row.state}
+        found.setdefault((row.document_id, row.op), []).append(entry)
+    return found
+
+
+def _quarantined(session: Session, device_id: UUID) -> list[Document]:
+    ring = key_ring()
+    return [
+        {
+            "kind": row.kind,
+            "id": str(row.document_id) if row.document_id else None,
+            "op": str(row.op) if row.op else None,
+            "code": row.code,
+            "places": row.places,
+            "state": row.state,
+            "row": _readable(ring.open_system(bytes(row.payload), context=QUARANTINE_CONTEXT)),
+        }
+        for row in session.connection().execute(_QUARANTINED, {"device": device_id, "limit": MAX_LIMIT})
+    ]
+
+
+def _readable(payload: bytes) -> Any:
+    """The row as JSON, or, where it is none that can be written again, as text."""
+    try:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return payload.decode(errors="replace")
+
+
+_LEDGER = text(
+    """
+    SELECT seq, kind, document_id, op, outcome, version FROM mutation
+    WHERE device_id = :device AND seq > :since ORDER BY seq LIMIT :limit
+    """
+)
+_CONFLICTS = text(
+    """
+    SELECT c.document_id, c.op, c.field, c.hardness, c.state
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
+    JOIN conflict c ON c.document_id = wanted.id AND c.op = wanted.op
+    ORDER BY c.id
+    """
+)
+_QUARANTINED = text(
+    """
+    SELECT kind, document_id, op, code, places, state, payload FROM quarantine
+    WHERE device_id = :device AND state = 'open' ORDER BY created_at LIMIT :limit
+    """
+)

@@ -1,0 +1,257 @@
+"""The wire shape of push and pull, as RxDB's `replicateRxCollection` speaks it (docs/sync-protocol.md).
+
+Rows are read one by one and never fail the batch: what cannot be read, or is no valid record, is a `Refused` row with
+its bytes kept. Only a body that is not JSON, or not the envelope, is refused as a whole.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+from pydantic import ValidationError
+
+from backend.core.enums import Datum, Kind, QuarantineCode
+from backend.core.errors import Malformed, NotJson, TooLarge, ZhiwangError
+from backend.kinds import KINDS, Document, KindSpec
+from backend.kinds.geodesy import SCALE, to_wgs84
+from sync.rules import State
+
+MAX_ROW_BYTES = 256 * 1024
+CURRENT_SCHEMA = 1
+OLDEST_SCHEMA = 1
+ENVELOPE = frozenset({"id", "rev", "op", "_deleted"})
+MAX_PLACES = 20
+
+_TOMBSTONE_SPACE = UUID("6f5f6b0e-5f0c-5d0e-9a53-6c1f0a9d2b11")
+
+
+class SchemaTooOld(ZhiwangError):
+    """The client's schema version can no longer be served; its data stay where they are until it is updated."""
+
+    code = "schema_too_old"
+    status = 426
+    title_zh = "应用版本过旧，请升级后再同步（本机数据不受影响）"
+    title_en = "The client's schema is too old; update it, data on the device is untouched"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A pushed row that can be merged. `assumed_op` names the version the device believes to be the server's.
+
+    `content` is what tells this mutation from another one under the same `op`; `raw` is the whole row as it came.
+    """
+
+    id: UUID
+    op: UUID
+    state: State
+    assumed_op: UUID | None
+    content: bytes
+    wire: Document
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A pushed row that cannot be merged: why, where in it, and all of its bytes. Ids as far as they can be read."""
+
+    code: QuarantineCode
+    content: bytes
+    places: list[str]
+    id: UUID | None = None
+    op: UUID | None = None
+    grid_id: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    rows: list[msgspec.Raw]
+
+
+def read_push(kind: Kind, body: bytes, *, max_rows: int) -> list[Incoming | Refused]:
+    """The rows of a push body, in order. `NotJson`, `Malformed` or `TooLarge` concern the body as a whole."""
+    rows = list(_raw_rows(body))
+    if len(rows) > max_rows:
+        raise TooLarge(f"at most {max_rows} rows a batch", max_rows=max_rows)
+    return [_read_row(KINDS[kind], row) for row in rows]
+
+
+def _raw_rows(body: bytes) -> Iterator[bytes]:
+    """Each row's own bytes. The quick reader refuses a whole body for one lone surrogate, the slow one does not."""
+    try:
+        yield from (bytes(row) for row in msgspec.json.decode(body, type=_Envelope).rows)
+    except msgspec.ValidationError as error:
+        raise Malformed("rows: a list is required") from error
+    except (msgspec.DecodeError, RecursionError):
+        yield from _raw_rows_slowly(body)
+
+
+def _raw_rows_slowly(body: bytes) -> Iterator[bytes]:
+    try:
+        envelope = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotJson from error
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("rows"), list):
+        raise Malformed("rows: a list is required")
+    for row in envelope["rows"]:
+        yield json.dumps(row).encode()
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _read_row(spec: KindSpec, raw: bytes) -> Incoming | Refused:
+    if len(raw) > MAX_ROW_BYTES:
+        return Refused(QuarantineCode.ROW_TOO_LARGE, raw, [])
+    try:
+        row = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Refused(QuarantineCode.UNREADABLE, raw, [])
+    if b"\\u0000" in raw and _has_nul(row):
+        return Refused(QuarantineCode.UNREADABLE, raw, ["NUL"], *_ids_of(row))
+    document = row.get("newDocumentState") if isinstance(row, dict) else None
+    document_id, op, grid_id = _ids_of(row)
+    if not isinstance(document, dict) or document_id is None or op is None:
+        return Refused(QuarantineCode.INVALID, raw, ["id", "op"], document_id, op, grid_id)
+    return _checked(spec, raw, row, document, document_id, op)
+
+
+def _checked(
+    spec: KindSpec, raw: bytes, row: dict[str, Any], document: Document, document_id: UUID, op: UUID
+) -> Incoming | Refused:
+    fields = {name: value for name, value in document.items() if not _is_envelope(name)}
+    deleted = document.get("_deleted", False)
+    if not isinstance(deleted, bool):
+        return Refused(QuarantineCode.INVALID, raw, ["_deleted"], document_id, op)
+    places = [] if deleted else faults(spec, fields)
+    grid_id = fields.get("grid_id")
+    if places:
+        return Refused(
+            QuarantineCode.INVALID, raw, places, document_id, op, grid_id if isinstance(grid_id, str) else None
+        )
+    state = State({} if deleted else normalised(fields), deleted)
+    content = msgspec.json.encode([document_id, op, fields, deleted], order="sorted")
+    return Incoming(document_id, op, state, _assumed_op(row), content, document, raw)
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether any text inside holds NUL, which PostgreSQL cannot store."""
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
+
+
+def _is_envelope(name: str) -> bool:
+    """Underscore keys are the client library's own (`_attachments` after a local migration) and are ignored."""
+    return name in ENVELOPE or name.startswith("_")
+
+
+def faults(spec: KindSpec, fields: Document) -> list[str]:
+    """Where the fields break the kind's model, as `place: kind of fault`; values are never quoted."""
+    try:
+        spec.model.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        return [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in found][:MAX_PLACES]
+    return []
+
+
+def normalised(fields: Document) -> Document:
+    """The fields as they are stored: a location in WGS-84 whatever datum it came in."""
+    location = fields.get("location")
+    if not isinstance(location, dict) or location.get("datum", Datum.WGS84) == Datum.WGS84:
+        return fields
+    lat, lon = to_wgs84(location["lat"] / SCALE, location["lon"] / SCALE, Datum(location["datum"]))
+    point = {**location, "lat": round(lat * SCALE), "lon": round(lon * SCALE), "datum": Datum.WGS84.value}
+    return {**fields, "location": point}
+
+
+def _assumed_op(row: dict[str, Any]) -> UUID | None:
+    assumed = row.get("assumedMasterState")
+    if not isinstance(assumed, dict):
+        return None
+    return _uuid(assumed.get("op")) or UUID(int=0)
+
+
+def _ids_of(row: Any) -> tuple[UUID | None, UUID | None, str | None]:
+    document = row.get("newDocumentState") if isinstance(row, dict) else None
+    if not isinstance(document, dict):
+        return None, None, None
+    grid_id = document.get("grid_id")
+    return (
+        _uuid(document.get("id")),
+        _uuid(document.get("op")),
+        grid_id if isinstance(grid_id, str) and len(grid_id) <= 15 else None,
+    )
+
+
+def _uuid(value: Any) -> UUID | None:
+    """A UUID in its canonical writing only: two writings of one id would be two documents to a client."""
+    try:
+        parsed = UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return parsed if parsed is not None and str(parsed) == value else None
+
+
+def to_wire(document_id: UUID, *, fields: Document, version: int, op: UUID) -> Document:
+    """A document as the client holds it."""
+    return {"id": str(document_id), **fields, "rev": version, "op": str(op), "_deleted": False}
+
+
+def tombstone(kind: Kind, document_id: UUID, *, version: int, op: UUID) -> Document:
+    """What overwrites a client's copy of a document that is gone or no longer its to see: every required field blank.
+
+    Its `op` is derived from the version's, so that the tombstone is known again when it comes back.
+    """
+    return {
+        "id": str(document_id),
+        **_blanks(kind),
+        "rev": version,
+        "op": str(tombstone_op(op)),
+        "_deleted": True,
+    }
+
+
+def tombstone_op(op: UUID) -> UUID:
+    """The `op` of the tombstone that stands for a version."""
+    return uuid5(_TOMBSTONE_SPACE, op.hex)
+
+
+@lru_cache(maxsize=len(Kind))
+def _blanks(kind: Kind) -> Document:
+    """Blank values of the required fields, by their type in the kind's JSON Schema."""
+    schema = KINDS[kind].model.model_json_schema()
+    blank: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+    location = {"lat": 0, "lon": 0, "datum": Datum.WGS84.value}
+    return {
+        name: location if name == "location" else blank[schema["properties"][name].get("type", "object")]
+        for name in schema.get("required", [])
+    }
+
+
+def differs(pushed: Document, authoritative: Document) -> bool:
+    """Whether the client must be told: the documents differ in anything but `rev` and the library's own keys."""
+    return _canonical(pushed) != _canonical(authoritative)
+
+
+def _canonical(document: Document) -> bytes:
+    kept = {
+        name: value
+        for name, value in document.items()
+        if name != "rev" and (name == "_deleted" or not name.startswith("_"))
+    }
+    kept.setdefault("_deleted", False)
+    return msgspec.json.encode(kept, order="sorted")
+
+
+def check_schema_version(version: int | None) -> int:
+    """The schema version to serve. `SchemaTooOld` below the oldest; newer clients get the current one."""
+    if version is not None and version < OLDEST_SCHEMA:
+        raise SchemaTooOld(oldest=OLDEST_SCHEMA)
+    return min(version or CURRENT_SCHEMA, CURRENT_SCHEMA)

@@ -1,0 +1,392 @@
+"""What a push reads and writes, set-based: one statement a table for a whole batch, however many rows it has."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.crypto import key_ring
+from backend.core.enums import Kind, Outcome, QuarantineCode
+from backend.core.ids import new_id
+from backend.kinds import Document
+from backend.services.records import StoredRow, context_of, open_rows, seal_rows
+from backend.services.sealing import Part, Vault
+from sync.rules import DELETED, FieldConflict, State
+
+QUARANTINE_CONTEXT = b"quarantine"
+
+
+@dataclass(slots=True)
+class Version:
+    """One version of a document, opened."""
+
+    version: int
+    op: UUID
+    grid_id: str
+    state: State
+
+
+@dataclass(slots=True)
+class Known:
+    """All that the server knows of one document and that a batch needs."""
+
+    id: UUID
+    kind: Kind | None = None
+    master: Version | None = None
+    named: dict[UUID, Version] = field(default_factory=dict)
+    ops: set[UUID] = field(default_factory=set)
+    last_pushed: tuple[State, int] | None = None
+    fingerprints: dict[UUID, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A row that a batch pushes: which versions and ledger entries of its document matter."""
+
+    document_id: UUID
+    op: UUID
+    assumed_op: UUID | None
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A ledger row to be written, with the pushed content that the next edit is compared against."""
+
+    document_id: UUID
+    op: UUID
+    kind: Kind
+    outcome: Outcome
+    fingerprint: bytes
+    base_version: int | None = None
+    version: int | None = None
+    pushed: State | None = None
+    client_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A version to be written."""
+
+    document_id: UUID
+    kind: Kind
+    version: Version
+    captured_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A row to be quarantined, with all its bytes."""
+
+    kind: Kind
+    code: QuarantineCode
+    content: bytes
+    fingerprint: bytes
+    places: list[str]
+    document_id: UUID | None
+    op: UUID | None
+    grid_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who pushes; both are absent for the server's own versions."""
+
+    account_id: UUID | None
+    device_id: UUID | None
+
+
+def lock(session: Session, document_ids: Iterable[UUID]) -> None:
+    """Lock the ids in sorted order until the end of the transaction, also those that do not exist yet (rule 10)."""
+    keys = sorted({int.from_bytes(document_id.bytes[8:], signed=True) for document_id in document_ids})
+    if keys:
+        session.connection().execute(_LOCK, {"keys": keys})
+
+
+def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, vault: Vault) -> dict[UUID, Known]:
+    """What is known of each document: its master, the version each row names, and whether a row was seen before.
+
+    The work does not grow with a document's history, except for deletes, which may be our own tombstones coming back.
+    """
+    ids = sorted({row.document_id for row in wanted})
+    known = {document_id: Known(document_id) for document_id in ids}
+    if not ids:
+        return known
+    _read_masters(session, known, ids, vault)
+    _read_versions(session, known, [(row.document_id, row.assumed_op) for row in wanted if row.assumed_op], vault)
+    pairs = {"ids": [row.document_id for row in wanted], "ops": [row.op for row in wanted]}
+    for row in session.connection().execute(_LEDGER, pairs):
+        known[row.document_id].fingerprints[row.op] = bytes(row.fingerprint)
+    gone = [row.document_id for row in wanted if row.deleted]
+    for row in session.connection().execute(_OPS, {**pairs, "gone": gone}):
+        known[row.document_id].ops.add(row.op)
+    if device_id is not None:
+        _read_last_pushed(session, known, ids, device_id, vault)
+    return known
+
+
+def _read_masters(session: Session, known: dict[UUID, Known], ids: list[UUID], vault: Vault) -> None:
+    rows = list(session.connection().execute(_MASTERS, {"ids": ids}))
+    opened = open_rows(session, [StoredRow(row.id, row.body, row.sealed) for row in rows], vault=vault)
+    for row, fields in zip(rows, opened, strict=True):
+        entry = known[row.id]
+        entry.kind = Kind(row.kind)
+        entry.master = Version(row.version, row.op, row.grid_id, State({} if row.deleted else fields, row.deleted))
+
+
+def _read_versions(session: Session, known: dict[UUID, Known], named: list[tuple[UUID, UUID]], vault: Vault) -> None:
+    """Versions named by their op. Those equal to the master need no second read."""
+    missing = []
+    for document_id, op in named:
+        master = known[document_id].master
+        if master is not None and master.op == op:
+            known[document_id].named[op] = master
+        elif master is not None:
+            missing.append((document_id, op))
+    if not missing:
+        return
+    ids, ops = zip(*missing, strict=True)
+    rows = list(session.connection().execute(_VERSIONS, {"ids": list(ids), "ops": list(ops)}))
+    opened = open_rows(session, [StoredRow(row.document_id, row.body, row.sealed) for row in rows], vault=vault)
+    for row, fields in zip(rows, opened, strict=True):
+        state = State({} if row.deleted else fields, row.deleted)
+        known[row.document_id].named[row.op] = Version(row.version, row.op, row.grid_id, state)
+
+
+def _read_last_pushed(
+    session: Session, known: dict[UUID, Known], ids: list[UUID], device_id: UUID, vault: Vault
+) -> None:
+    rows = list(session.connection().execute(_LAST_PUSHED, {"ids": ids, "device": device_id}))
+    opened = open_rows(session, [StoredRow(row.document_id, row.pushed_body, row.pushed) for row in rows], vault=vault)
+    for row, fields in zip(rows, opened, strict=True):
+        deleted = bool(fields.pop(DELETED, False))
+        known[row.document_id].last_pushed = (State(fields, deleted), row.version)
+
+
+def write_versions(
+    session: Session, versions: Sequence[Written], *, author: Author, now: datetime, vault: Vault
+) -> None:
+    """Write documents (the last version of each) and their history, which keeps every version."""
+    if not versions:
+        return
+    sealed = seal_rows(
+        session, [(entry.kind, entry.document_id, entry.version.state.fields) for entry in versions], vault=vault
+    )
+    rows: list[dict[str, Any]] = []
+    for entry, row in zip(versions, sealed, strict=True):
+        rows.append(
+            {
+                "id": entry.document_id,
+                "kind": entry.kind.value,
+                "grid_id": entry.version.grid_id,
+                "version": entry.version.version,
+                "op": entry.version.op,
+                "deleted": entry.version.state.deleted,
+                "body": _json(row.body),
+                "sealed": row.sealed,
+                "id_index": row.indexes.id_index,
+                "phone_index": row.indexes.phone_index,
+                "block_index": row.indexes.block_index,
+                "natural_key": row.indexes.natural_key,
+                "h3_cell": row.indexes.h3_cell,
+                "account_id": author.account_id,
+                "device_id": author.device_id,
+                "captured_at": entry.captured_at,
+                "now": now,
+            }
+        )
+    latest = {row["id"]: row for row in rows}
+    session.connection().execute(_WRITE_DOCUMENT, list(latest.values()))
+    session.connection().execute(_WRITE_VERSION, rows)
+
+
+def write_ledger(session: Session, entries: Sequence[Entry], *, author: Author, now: datetime, vault: Vault) -> None:
+    """Append ledger rows. Their pushed content is sealed like the document itself."""
+    if not entries:
+        return
+    kept = [entry for entry in entries if entry.pushed is not None]
+    contents = [(entry.kind, entry.document_id, entry.pushed.fields) for entry in kept if entry.pushed is not None]
+    sealed = {id(entry): row for entry, row in zip(kept, seal_rows(session, contents, vault=vault), strict=True)}
+    rows = []
+    for entry in entries:
+        row = sealed.get(id(entry))
+        body = {**row.body, DELETED: entry.pushed.deleted} if row and entry.pushed else None
+        rows.append(
+            {
+                "document_id": entry.document_id,
+                "op": entry.op,
+                "kind": entry.kind.value,
+                "device_id": author.device_id,
+                "account_id": author.account_id,
+                "fingerprint": entry.fingerprint,
+                "outcome": entry.outcome.value,
+                "base_version": entry.base_version,
+                "version": entry.version,
+                "pushed": row.sealed if row else None,
+                "pushed_body": _json(body) if body is not None else None,
+                "client_time": entry.client_time,
+                "now": now,
+            }
+        )
+    session.connection().execute(_WRITE_LEDGER, rows)
+
+
+def write_conflicts(
+    session: Session,
+    found: Sequence[tuple[Known, UUID, FieldConflict]],
+    *,
+    kind: Kind,
+    author: Author,
+    now: datetime,
+    vault: Vault,
+) -> None:
+    """Record conflicts; their values are sealed under the document's own subject."""
+    if not found:
+        return
+    vault.provide({known.id.bytes for known, _, _ in found})
+    rows = [
+        {
+            "id": new_id(),
+            "document_id": known.id,
+            "kind": kind.value,
+            "grid_id": known.master.grid_id if known.master else "",
+            "op": op,
+            "field": conflict.field[:64],
+            "hardness": conflict.hardness.value,
+            "sides": vault.seal([_values_of(known.id, conflict)], context=context_of(known.id)),
+            "device_id": author.device_id,
+            "account_id": author.account_id,
+            "now": now,
+        }
+        for known, op, conflict in found
+    ]
+    session.connection().execute(_WRITE_CONFLICT, rows)
+
+
+def _values_of(document_id: UUID, conflict: FieldConflict) -> Part:
+    """The four values as one part; an absent value is left out, because absent is not null."""
+    sides = {"base": conflict.base, "mine": conflict.mine, "theirs": conflict.theirs, "kept": conflict.kept}
+    values = {name: value for name, value in sides.items() if _is_json(value)}
+    return Part(document_id.bytes, ("value",), values)
+
+
+def _is_json(value: Any) -> bool:
+    return value is None or isinstance(value, dict | list | str | int | float)
+
+
+def write_quarantine(session: Session, held: Sequence[Held], *, author: Author, now: datetime) -> None:
+    """Keep refused rows whole. The same row pushed again is the same quarantined row."""
+    if not held:
+        return
+    ring = key_ring()
+    rows = [
+        {
+            "id": new_id(),
+            "device_id": author.device_id,
+            "account_id": author.account_id,
+            "kind": row.kind.value,
+            "document_id": row.document_id,
+            "op": row.op,
+            "grid_id": row.grid_id,
+            "code": row.code.value,
+            "places": _json(row.places),
+            "fingerprint": row.fingerprint,
+            "payload": ring.seal_system(row.content, context=QUARANTINE_CONTEXT),
+            "now": now,
+        }
+        for row in held
+    ]
+    session.connection().execute(_WRITE_QUARANTINE, rows)
+
+
+def _json(value: Document | list[str]) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(CAST(:keys AS bigint[])) AS key ORDER BY 1) AS sorted"
+)
+_MASTERS = text(
+    "SELECT id, kind, grid_id, version, op, deleted, body, sealed FROM document WHERE id = ANY(:ids) FOR UPDATE"
+)
+_VERSIONS = text(
+    """
+    SELECT v.document_id, v.version, v.op, v.grid_id, v.deleted, v.body, v.sealed
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
+    JOIN document_version v ON v.document_id = wanted.id AND v.op = wanted.op
+    """
+)
+_OPS = text(
+    """
+    SELECT document_id, op FROM document_version
+    WHERE (document_id, op) IN (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])))
+    UNION
+    SELECT document_id, op FROM document_version WHERE document_id = ANY(CAST(:gone AS uuid[]))
+    """
+)
+_LEDGER = text(
+    """
+    SELECT m.document_id, m.op, m.fingerprint
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
+    JOIN mutation m ON m.document_id = wanted.id AND m.op = wanted.op
+    """
+)
+_LAST_PUSHED = text(
+    """
+    SELECT DISTINCT ON (document_id) document_id, version, pushed, pushed_body
+    FROM mutation
+    WHERE document_id = ANY(:ids) AND device_id = :device AND version IS NOT NULL
+    ORDER BY document_id, seq DESC
+    """
+)
+_WRITE_DOCUMENT = text(
+    """
+    INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
+                          natural_key, h3_cell, account_id, device_id, captured_at, created_at, updated_at)
+    VALUES (:id, :kind, :grid_id, :version, :op, :deleted, CAST(:body AS json), :sealed, :id_index, :phone_index,
+            :block_index, :natural_key, :h3_cell, :account_id, :device_id, CAST(:captured_at AS timestamptz), :now,
+            :now)
+    ON CONFLICT (id) DO UPDATE SET
+        grid_id = excluded.grid_id, version = excluded.version, op = excluded.op, deleted = excluded.deleted,
+        body = excluded.body, sealed = excluded.sealed, id_index = excluded.id_index,
+        phone_index = excluded.phone_index, block_index = excluded.block_index, natural_key = excluded.natural_key,
+        h3_cell = excluded.h3_cell, account_id = excluded.account_id, device_id = excluded.device_id,
+        captured_at = excluded.captured_at, updated_at = excluded.updated_at
+    """
+)
+_WRITE_VERSION = text(
+    """
+    INSERT INTO document_version (document_id, version, op, grid_id, deleted, body, sealed, account_id, device_id,
+                                  created_at)
+    VALUES (:id, :version, :op, :grid_id, :deleted, CAST(:body AS json), :sealed, :account_id, :device_id, :now)
+    """
+)
+_WRITE_LEDGER = text(
+    """
+    INSERT INTO mutation (document_id, op, kind, device_id, account_id, fingerprint, outcome, base_version, version,
+                          pushed, pushed_body, client_time, created_at)
+    VALUES (:document_id, :op, :kind, :device_id, :account_id, :fingerprint, :outcome, :base_version, :version,
+            :pushed, CAST(:pushed_body AS json), :client_time, :now)
+    """
+)
+_WRITE_CONFLICT = text(
+    """
+    INSERT INTO conflict (id, document_id, kind, grid_id, op, field, hardness, sides, device_id, account_id, state,
+                          created_at)
+    VALUES (:id, :document_id, :kind, :grid_id, :op, :field, :hardness, :sides, :device_id, :account_id, 'open', :now)
+    """
+)
+_WRITE_QUARANTINE = text(
+    """
+    INSERT INTO quarantine (id, device_id, account_id, kind, document_id, op, grid_id, code, places, fingerprint,
+                            payload, state, created_at)
+    VALUES (:id, :device_id, :account_id, :kind, :document_id, :op, :grid_id, :code, CAST(:places AS json),
+            :fingerprint, :payload, 'open', :now)
+    ON CONFLICT (device_id, fingerprint) DO NOTHING
+    """
+)
