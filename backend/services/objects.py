@@ -79,8 +79,8 @@ class ObjectStore(Protocol):
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """Say what obstore and the system raise in our own errors, without their texts: these carry paths and hosts."""
+def store_faults() -> Iterator[None]:
+    """Say what obstore and the system raise in our own errors, without their texts: these name paths and hosts."""
     try:
         yield
     except FileNotFoundError as error:
@@ -106,27 +106,27 @@ class S3Objects:
     store: S3Store
 
     def put(self, key: str, content: bytes | Path) -> None:
-        with _faults():
+        with store_faults():
             obstore.put(self.store, _checked(key), content)
 
     def get(self, key: str) -> bytes:
-        with _faults():
+        with store_faults():
             return bytes(obstore.get(self.store, _checked(key)).bytes())
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        with _faults():
+        with store_faults():
             return bytes(obstore.get_range(self.store, _checked(key), start=start, end=end))
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with _faults():
+        with store_faults():
             yield from map(bytes, obstore.get(self.store, _checked(key)).stream(min_chunk_size=BLOCK_BYTES))
 
     def head(self, key: str) -> int:
-        with _faults():
+        with store_faults():
             return obstore.head(self.store, _checked(key))["size"]
 
     def delete(self, key: str) -> None:
-        with _faults():
+        with store_faults():
             obstore.delete(self.store, _checked(key))
 
 
@@ -139,36 +139,36 @@ class LocalObjects:
 
     def put(self, key: str, content: bytes | Path) -> None:
         """As `ObjectStore.put`. obstore writes beside the target and renames, but leaves flushing to the system."""
-        with _faults():
+        with store_faults():
             obstore.put(self.store, _checked(key), content)
             target = self.root / key
             for path in (target, *target.parents):
-                _flush(path)
+                flush_to_disk(path)
                 if path == self.root:
                     break
 
     def get(self, key: str) -> bytes:
-        with _faults():
+        with store_faults():
             return (self.root / _checked(key)).read_bytes()
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        with _faults():
+        with store_faults():
             return bytes(obstore.get_range(self.store, _checked(key), start=start, end=end))
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with _faults():
+        with store_faults():
             yield from map(bytes, obstore.get(self.store, _checked(key)).stream(min_chunk_size=BLOCK_BYTES))
 
     def head(self, key: str) -> int:
-        with _faults():
+        with store_faults():
             return obstore.head(self.store, _checked(key))["size"]
 
     def delete(self, key: str) -> None:
-        with _faults():
+        with store_faults():
             (self.root / _checked(key)).unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Have the system write a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

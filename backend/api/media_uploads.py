@@ -1,0 +1,285 @@
+"""Uploads by tus 1.0 (https://tus.io): creation, creation-with-upload, checksum, expiration, termination.
+
+Who calls, and whether he may, is settled before the first byte of a body is read. No database connection is held while
+a body comes in, and at most one block of it is in memory. `X-HTTP-Method-Override` serves clients without PATCH.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import format_datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+from sqlmodel import Session
+from starlette.requests import ClientDisconnect
+
+from backend.api import problems
+from backend.api.deps import CallerDep, DbSession
+from backend.core.errors import ZhiwangError
+from backend.core.settings import get_settings
+from backend.models import Upload
+from media import uploads
+from media.errors import TusVersionUnsupported, UploadHeaderInvalid, UploadStalled, UploadTypeInvalid
+from media.rules import (
+    CHECKSUM_ALGORITHMS,
+    BadHeader,
+    format_metadata,
+    parse_checksum,
+    parse_count,
+    parse_declared,
+    parse_metadata,
+)
+
+TUS_VERSION = "1.0.0"
+CHUNK_TYPE = "application/offset+octet-stream"
+BLOCK_BYTES = 256 * 1024
+STALL_SECONDS = 20.0
+
+NO_STORE = {"Cache-Control": "no-store"}
+OFFERED = {
+    "Tus-Version": TUS_VERSION,
+    "Tus-Extension": "creation,creation-with-upload,checksum,expiration,termination",
+    "Tus-Checksum-Algorithm": ",".join(CHECKSUM_ALGORITHMS),
+}
+
+
+class TusRoute(APIRoute):
+    """Adds the protocol's header to every answer, refusals included."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def with_headers(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except ZhiwangError as refusal:
+                response = problems.render(refusal)
+                if isinstance(refusal, TusVersionUnsupported):
+                    response.headers["Tus-Version"] = TUS_VERSION
+            response.headers["Tus-Resumable"] = TUS_VERSION
+            return response
+
+        return with_headers
+
+
+@contextmanager
+def _headers() -> Iterator[None]:
+    try:
+        yield
+    except BadHeader as error:
+        raise UploadHeaderInvalid(str(error)) from error
+
+
+def tus_version(version: Annotated[str, Header(alias="Tus-Resumable")] = "") -> None:
+    """Refuse a client that speaks another version, before anything else is looked at."""
+    if version != TUS_VERSION:
+        raise TusVersionUnsupported
+
+
+def _body_of(content_type: str) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary"}
+    return {"requestBody": {"content": {content_type: {"schema": schema}}}}
+
+
+router = APIRouter(prefix="/uploads", route_class=TusRoute)
+Tus = Depends(tus_version)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What the headers of a request say about its body."""
+
+    offset: str | None
+    checksum: str | None
+    content_type: str
+    length: str | None
+
+
+def chunk_headers(
+    offset: Annotated[str | None, Header(alias="Upload-Offset")] = None,
+    checksum: Annotated[str | None, Header(alias="Upload-Checksum")] = None,
+    content_type: Annotated[str, Header(alias="Content-Type")] = "",
+    length: Annotated[str | None, Header(alias="Content-Length")] = None,
+) -> Chunk:
+    return Chunk(offset, checksum, content_type, length)
+
+
+ChunkDep = Annotated[Chunk, Depends(chunk_headers)]
+
+
+@router.options("", summary="What this tus server offers", status_code=204)
+def options() -> Response:
+    return Response(status_code=204, headers={**OFFERED, "Tus-Max-Size": str(get_settings().max_photo_bytes)})
+
+
+@router.post(
+    "",
+    status_code=201,
+    dependencies=[Tus],
+    summary="Begin an upload; its metadata names photo_id, sha256 and mime",
+    openapi_extra=_body_of(CHUNK_TYPE),
+)
+async def create(
+    request: Request,
+    session: DbSession,
+    caller: CallerDep,
+    chunk: ChunkDep,
+    length: Annotated[str | None, Header(alias="Upload-Length")] = None,
+    metadata: Annotated[str, Header(alias="Upload-Metadata", max_length=4096)] = "",
+) -> Response:
+    with _headers():
+        declared = parse_declared(parse_metadata(metadata), size=parse_count(length, name="Upload-Length"))
+    upload = await run_in_threadpool(_create, session, owner_id=caller.account_id, declared=declared)
+    headers = {"Location": f"{request.url.path}/{upload.id}", **_expiry(upload), **NO_STORE}
+    if chunk.content_type == CHUNK_TYPE:
+        offset = await _append(request, session, caller.account_id, upload.id, chunk, offset=0)
+        headers["Upload-Offset"] = str(offset)
+    return Response(status_code=201, headers=headers)
+
+
+@router.head("/{upload_id}", dependencies=[Tus], summary="Where to go on: bytes that are safe here")
+def head(upload_id: UUID, session: DbSession, caller: CallerDep) -> Response:
+    return _state(uploads.find(session, owner_id=caller.account_id, upload_id=upload_id))
+
+
+@router.patch(
+    "/{upload_id}",
+    status_code=204,
+    dependencies=[Tus],
+    summary="Send the next bytes; 204 for the last ones means that the photo is safe here",
+    openapi_extra=_body_of(CHUNK_TYPE),
+)
+async def patch(upload_id: UUID, request: Request, session: DbSession, caller: CallerDep, chunk: ChunkDep) -> Response:
+    if chunk.content_type != CHUNK_TYPE:
+        raise UploadTypeInvalid
+    with _headers():
+        offset = parse_count(chunk.offset, name="Upload-Offset")
+    reached = await _append(request, session, caller.account_id, upload_id, chunk, offset=offset)
+    upload = await run_in_threadpool(uploads.find, session, owner_id=caller.account_id, upload_id=upload_id)
+    return Response(status_code=204, headers={"Upload-Offset": str(reached), **_expiry(upload), **NO_STORE})
+
+
+@router.delete("/{upload_id}", status_code=204, dependencies=[Tus], summary="Give an upload up")
+def terminate(upload_id: UUID, session: DbSession, caller: CallerDep) -> Response:
+    uploads.terminate(session, owner_id=caller.account_id, upload_id=upload_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{upload_id}",
+    dependencies=[Tus],
+    summary="PATCH, HEAD or DELETE for clients that can only POST",
+    openapi_extra=_body_of(CHUNK_TYPE),
+)
+async def override(
+    upload_id: UUID,
+    request: Request,
+    session: DbSession,
+    caller: CallerDep,
+    chunk: ChunkDep,
+    method: Annotated[str, Header(alias="X-HTTP-Method-Override")] = "",
+) -> Response:
+    if method.upper() == "PATCH":
+        return await patch(upload_id, request, session, caller, chunk)
+    if method.upper() == "HEAD":
+        return await run_in_threadpool(head, upload_id, session, caller)
+    if method.upper() == "DELETE":
+        return await run_in_threadpool(terminate, upload_id, session, caller)
+    raise UploadHeaderInvalid("X-HTTP-Method-Override: PATCH, HEAD or DELETE")
+
+
+async def _append(
+    request: Request, session: Session, owner_id: UUID, upload_id: UUID, chunk: Chunk, *, offset: int
+) -> int:
+    """Take a body and give the offset that is now durable."""
+    with _headers():
+        checksum = parse_checksum(chunk.checksum)
+        announced = parse_count(chunk.length, name="Content-Length") if chunk.length else None
+    append = await run_in_threadpool(
+        _begin,
+        session,
+        owner_id=owner_id,
+        upload_id=upload_id,
+        offset=offset,
+        checksum=checksum,
+        announced=announced,
+    )
+    try:
+        whole = await _pump(request, session, append)
+        refusal = await run_in_threadpool(_settle, session, append, cut=not whole)
+    finally:
+        append.close()
+    if refusal is not None:
+        raise refusal
+    if not whole:
+        raise UploadStalled(offset=append.durable)
+    return append.position
+
+
+async def _pump(request: Request, session: Session, append: uploads.Append) -> bool:
+    """Write a body to disk block by block; False where it stopped before its end."""
+    stream = request.stream()
+    block = bytearray()
+    while True:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                part = await anext(stream, None)
+        except (ClientDisconnect, TimeoutError):
+            part, ended, whole = b"", True, False
+        else:
+            ended, whole = part is None, True
+        block += part or b""
+        if block and (ended or append.due or len(block) >= BLOCK_BYTES):
+            await run_in_threadpool(append.write, bytes(block))
+            block.clear()
+            if append.due and not ended:
+                await run_in_threadpool(_save, session, append)
+        if ended:
+            return whole
+
+
+def _create(session: Session, **values: Any) -> Upload:
+    upload = uploads.create(session, **values)
+    session.commit()
+    return upload
+
+
+def _begin(session: Session, **values: Any) -> uploads.Append:
+    append = uploads.begin(session, **values)
+    try:
+        session.commit()
+    except BaseException:
+        append.close()
+        raise
+    return append
+
+
+def _save(session: Session, append: uploads.Append) -> None:
+    uploads.save(session, append)
+    session.commit()
+
+
+def _settle(session: Session, append: uploads.Append, *, cut: bool) -> ZhiwangError | None:
+    refusal = uploads.settle(session, append, cut=cut)
+    session.commit()
+    return refusal
+
+
+def _state(upload: Upload) -> Response:
+    headers = {
+        "Upload-Offset": str(upload.durable_offset),
+        "Upload-Length": str(upload.length),
+        "Upload-Metadata": format_metadata({"photo_id": str(upload.photo_id), **upload.declared}),
+        **_expiry(upload),
+        **NO_STORE,
+    }
+    return Response(headers=headers)
+
+
+def _expiry(upload: Upload) -> dict[str, str]:
+    return {"Upload-Expires": format_datetime(upload.expires_at, usegmt=True)}

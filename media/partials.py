@@ -1,0 +1,113 @@
+"""The file of an upload while it grows: one writer at a time, and only flushed bytes count.
+
+The lock is the kernel's, on the file itself. It ends with the writer, also one that was killed, holds between all
+processes that share the folder, and takes no database connection while a slow handheld sends. A compare-and-set on
+the offset (`media.uploads`) is the second wall.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from backend.core.ids import new_id
+from backend.core.settings import get_settings
+from backend.services.objects import flush_to_disk, store_faults
+from media.errors import UploadBusy, UploadGone
+
+READ_BYTES = 1024 * 1024
+
+
+def folder() -> Path:
+    """Where partial files lie; names are made by the server."""
+    path = get_settings().state_dir / "uploads"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def path_of(upload_id: UUID) -> Path:
+    """The file of one upload."""
+    return folder() / f"{upload_id}.part"
+
+
+class Partial:
+    """The open and locked file of one upload. `close` or `remove` it in every case."""
+
+    def __init__(self, upload_id: UUID) -> None:
+        """Open and lock, or `UploadBusy`."""
+        self.path = path_of(upload_id)
+        with store_faults():
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise UploadBusy(retry_after=1) from error
+
+    def rewind(self, offset: int) -> None:
+        """Cut off what was written after the durable offset. `UploadGone` where even that much is not there."""
+        if os.fstat(self._descriptor).st_size < offset:
+            raise UploadGone
+        os.ftruncate(self._descriptor, offset)
+
+    def write(self, block: bytes, offset: int) -> None:
+        """Write all of the block at the offset."""
+        view = memoryview(block)
+        with store_faults():
+            while view:
+                written = os.pwrite(self._descriptor, view, offset)
+                view, offset = view[written:], offset + written
+
+    def flush(self, *, new: bool) -> None:
+        """Have the bytes on disk; `new` also the folder's entry of the file."""
+        with store_faults():
+            os.fsync(self._descriptor)
+            if new:
+                flush_to_disk(self.path.parent)
+
+    def sha256(self) -> str:
+        """The digest of all that was written."""
+        digest = hashlib.sha256()
+        offset = 0
+        while block := os.pread(self._descriptor, READ_BYTES, offset):
+            digest.update(block)
+            offset += len(block)
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Give the lock back. Closing twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def remove(self) -> None:
+        """Delete the file and give the lock back."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self.close()
+
+
+def remove_partial(upload_id: UUID) -> None:
+    """Delete the file of an upload that nobody writes to."""
+    with suppress(OSError):
+        path_of(upload_id).unlink(missing_ok=True)
+
+
+@contextmanager
+def kept(file: BinaryIO) -> Iterator[tuple[Path, str]]:
+    """A file's content under a name of ours, with its SHA-256, for as long as the block runs."""
+    path = folder() / f"{new_id()}.whole"
+    digest = hashlib.sha256()
+    file.seek(0)
+    try:
+        with store_faults(), path.open("xb") as out:
+            while block := file.read(READ_BYTES):
+                digest.update(block)
+                out.write(block)
+        yield path, digest.hexdigest()
+    finally:
+        path.unlink(missing_ok=True)

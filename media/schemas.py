@@ -1,0 +1,89 @@
+"""What the media routes answer with."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from backend.core.enums import PhotoState
+from media.rules import Variant
+
+
+class FailureView(BaseModel):
+    """Why a photo cannot be used."""
+
+    code: str = Field(examples=["photo_truncated"])
+    text_zh: str = Field(examples=["照片不完整，请重新拍摄或重新选择"])
+    text_en: str = Field(examples=["The photo is cut off; take or choose it again"])
+
+
+class VariantView(BaseModel):
+    """A cleaned copy that can be fetched at `href`."""
+
+    variant: Variant
+    mime: str = Field(examples=["image/jpeg"])
+    width: int = Field(examples=[1600])
+    height: int = Field(examples=[1200])
+    size: int = Field(examples=[312_004])
+    href: str = Field(examples=["/media/v1/photos/0198c3a0-0000-7000-8000-000000000001/large"])
+
+
+class PhotoView(BaseModel):
+    """A photo and where it stands. `taken_at` is what the file claims; `width` and `height` are upright."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "photo_id": "0198c3a0-0000-7000-8000-000000000001",
+                "state": "processed",
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "size": 3_443_932,
+                "mime": "image/jpeg",
+                "width": 4000,
+                "height": 3000,
+                "taken_at": "2026-03-02T01:12:45Z",
+                "received": True,
+                "failure": None,
+                "variants": [],
+            }
+        }
+    )
+
+    photo_id: UUID
+    state: PhotoState
+    sha256: str
+    size: int
+    mime: str
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    received: bool = Field(description="True once the server has the whole photo: the device may delete its copy")
+    failure: FailureView | None
+    variants: list[VariantView]
+
+
+class ExpectedPhotoView(BaseModel):
+    """One photo a record names. `state` is `expected` also for one the server has never heard of."""
+
+    photo_id: UUID
+    state: PhotoState
+    failure: FailureView | None
+
+
+class CompletenessView(BaseModel):
+    """How many photos the record names now, and what became of them; `received` counts all that arrived whole."""
+
+    expected: int = Field(examples=[3])
+    received: int = Field(examples=[2])
+    processed: int = Field(examples=[1])
+    failed: int = Field(examples=[1])
+    complete: bool = Field(examples=[False])
+    photos: list[ExpectedPhotoView]
+
+
+class ReceivedView(BaseModel):
+    """A photo that is here, whole and safe."""
+
+    photo_id: UUID
+    sha256: str
+    received: bool = True

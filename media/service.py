@@ -1,0 +1,178 @@
+"""Reading photos: who may see which, in what state they are, their cleaned copies, and what a record still lacks.
+
+The original is not served: only copies without metadata are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from backend.core.clock import now
+from backend.core.enums import PhotoState, Role, SourceType
+from backend.core.errors import NotFound
+from backend.models import Derivative, Document, Photo, PhotoLink
+from backend.services.objects import object_store
+from backend.services.sessions import Caller
+from media.errors import PhotoNotReady, RangeOutside
+from media.rules import FAILURE_TEXTS, Failure, Variant, completeness, parse_range
+from media.schemas import CompletenessView, ExpectedPhotoView, FailureView, PhotoView, VariantView
+
+OFFICE_ROLES = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.STEWARD})
+"""Roles that see every record of their territory; a department's handler sees those of its cases."""
+
+
+def photo_view(session: Session, caller: Caller, *, photo_id: UUID) -> PhotoView:
+    """A photo the caller may see. `NotFound` for any other."""
+    photo = _visible_photo(session, caller, photo_id)
+    copies = session.exec(select(Derivative).where(Derivative.photo_id == photo_id).order_by(Derivative.variant)).all()
+    return PhotoView(
+        photo_id=photo.id,
+        state=photo.state,
+        sha256=photo.sha256,
+        size=photo.size,
+        mime=photo.mime,
+        width=photo.width,
+        height=photo.height,
+        taken_at=photo.taken_at,
+        received=photo.state is not PhotoState.EXPECTED,
+        failure=failure_view(photo.failure),
+        variants=[_variant_view(copy) for copy in copies],
+    )
+
+
+def variant_row(session: Session, caller: Caller, *, photo_id: UUID, variant: Variant) -> Derivative:
+    """The row of a cleaned copy the caller may see. `PhotoNotReady` where there is none yet, or never will be."""
+    _visible_photo(session, caller, photo_id)
+    copy = session.get(Derivative, (photo_id, variant.value))
+    if copy is None:
+        raise PhotoNotReady
+    return copy
+
+
+def variant_bytes(copy: Derivative, *, range_header: str | None) -> tuple[bytes, tuple[int, int] | None]:
+    """The bytes of a copy, and which half-open range of it they are where only a part was asked for."""
+    try:
+        part = parse_range(range_header, size=copy.size)
+    except ValueError as error:
+        raise RangeOutside(size=copy.size) from error
+    if part is None:
+        return object_store().get(copy.storage_key), None
+    return object_store().get_range(copy.storage_key, *part), part
+
+
+def record_completeness(
+    session: Session, caller: Caller, *, source_type: SourceType, source_id: UUID
+) -> CompletenessView:
+    """What became of the photos a record or report names now. `NotFound` where the caller may not see it."""
+    if not _sees_source(session, caller, source_type, source_id):
+        raise NotFound
+    named = _named_photos(session, source_type, source_id)
+    photos = {photo.id: photo for photo in session.exec(select(Photo).where(col(Photo.id).in_(named)))}
+    counts = completeness(photos[photo_id].state if photo_id in photos else None for photo_id in named)
+    return CompletenessView(
+        expected=counts.expected,
+        received=counts.received,
+        processed=counts.processed,
+        failed=counts.failed,
+        complete=counts.complete,
+        photos=[_expected_view(photo_id, photos.get(photo_id)) for photo_id in named],
+    )
+
+
+def failure_view(code: str | None) -> FailureView | None:
+    """A failing verdict in words."""
+    if code is None:
+        return None
+    text_zh, text_en = FAILURE_TEXTS[Failure(code)]
+    return FailureView(code=code, text_zh=text_zh, text_en=text_en)
+
+
+def _expected_view(photo_id: UUID, photo: Photo | None) -> ExpectedPhotoView:
+    if photo is None:
+        return ExpectedPhotoView(photo_id=photo_id, state=PhotoState.EXPECTED, failure=None)
+    return ExpectedPhotoView(photo_id=photo_id, state=photo.state, failure=failure_view(photo.failure))
+
+
+def _variant_view(copy: Derivative) -> VariantView:
+    return VariantView(
+        variant=Variant(copy.variant),
+        mime=copy.mime,
+        width=copy.width,
+        height=copy.height,
+        size=copy.size,
+        href=f"/media/v1/photos/{copy.photo_id}/{copy.variant}",
+    )
+
+
+def _named_photos(session: Session, source_type: SourceType, source_id: UUID) -> Sequence[UUID]:
+    """The photos of the current manifest: of a record its own, of a report all that came with it."""
+    if source_type is SourceType.DOCUMENT:
+        document = session.get_one(Document, source_id)
+        manifest: list[dict[str, Any]] = document.body.get("photos") or []
+        return list(dict.fromkeys(UUID(str(entry["photo_id"])) for entry in manifest))
+    query = select(PhotoLink.photo_id).where(PhotoLink.source_type == source_type, PhotoLink.source_id == source_id)
+    return session.exec(query.order_by(col(PhotoLink.photo_id))).all()
+
+
+def _visible_photo(session: Session, caller: Caller, photo_id: UUID) -> Photo:
+    photo = session.get(Photo, photo_id)
+    if photo is None:
+        raise NotFound
+    if photo.owner_id != caller.account_id:
+        seen = session.connection().execute(_SEES_PHOTO, {**_scope(caller), "photo": photo_id}).scalar_one()
+        if not seen:
+            raise NotFound
+    return photo
+
+
+def _sees_source(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> bool:
+    values = {**_scope(caller), "type": source_type.value, "id": source_id}
+    return bool(session.connection().execute(_SEES_SOURCE, values).scalar_one())
+
+
+def _scope(caller: Caller) -> dict[str, Any]:
+    return {
+        "account": caller.account_id,
+        "worker": caller.role is Role.GRID_WORKER,
+        "office": caller.role in OFFICE_ROLES,
+        "territory": caller.territory_code,
+        "department": caller.department_code if caller.role is Role.HANDLER else None,
+        "now": now(),
+    }
+
+
+# A source is a record or a report. A report without a grid is seen by offices of the whole city only, and a deleted
+# record no longer by those who work its grid.
+_SOURCE = """
+    SELECT 'document' AS type, id, grid_id, NOT deleted AS live, account_id FROM document
+    UNION ALL
+    SELECT 'report', id, coalesce(grid_id, ''), false, NULL FROM report
+"""
+_SEES = """
+    (CAST(:office AS boolean) AND starts_with(source.grid_id, :territory)
+     OR CAST(:worker AS boolean) AND source.live AND EXISTS (
+        SELECT FROM membership
+        WHERE account_id = :account AND grid_id = source.grid_id
+          AND starts_at <= :now AND (ends_at IS NULL OR ends_at > :now))
+     OR EXISTS (
+        SELECT FROM case_file
+        WHERE source_type = source.type AND source_id = source.id AND department_code = CAST(:department AS text)))
+"""
+_SEES_PHOTO = text(
+    f"""
+    SELECT EXISTS (
+        SELECT FROM photo_link JOIN ({_SOURCE}) AS source
+            ON source.type = photo_link.source_type AND source.id = photo_link.source_id
+        WHERE photo_link.photo_id = :photo AND {_SEES})
+    """
+)
+_SEES_SOURCE = text(
+    f"""
+    SELECT EXISTS (
+        SELECT FROM ({_SOURCE}) AS source
+        WHERE source.type = :type AND source.id = :id AND (source.account_id = :account OR {_SEES}))
+    """
+)
