@@ -1,0 +1,95 @@
+"""Entries as they were at the version that is to be checked."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import tuple_
+from sqlmodel import Session, col, select
+
+from backend.core.enums import Kind, ReportState, SourceType
+from backend.kinds import KINDS
+from backend.models import Document, DocumentVersion, Report
+from backend.services import records, sealing
+from workflows.crosscheck.facts import Entry, Source
+
+MISSING, TOMBSTONE, ERASED = "source_missing", "source_deleted", "source_erased"
+"""Why a source has nothing to check; reasons of discarded jobs."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The entries that can be checked, and for the other sources why not."""
+
+    entries: list[Entry] = field(default_factory=list)
+    refused: dict[Source, str] = field(default_factory=dict)
+
+
+def load(session: Session, sources: Iterable[Source]) -> Loaded:
+    """Read and open the named versions, with a fixed number of statements for any number of sources."""
+    sources = list(sources)
+    loaded = Loaded(refused=dict.fromkeys(sources, MISSING))
+    for read, wanted in ((_documents, SourceType.DOCUMENT), (_reports, SourceType.REPORT)):
+        for source, found in read(session, [source for source in sources if source.type is wanted]):
+            if isinstance(found, Entry):
+                del loaded.refused[source]
+                loaded.entries.append(found)
+            else:
+                loaded.refused[source] = found
+    return loaded
+
+
+def _documents(session: Session, sources: Sequence[Source]) -> Iterable[tuple[Source, Entry | str]]:
+    if not sources:
+        return
+    named = tuple_(col(DocumentVersion.document_id), col(DocumentVersion.version))
+    query = select(DocumentVersion, Document.kind, Document.created_at).join(Document)
+    rows = session.exec(query.where(named.in_([(source.id, source.version) for source in sources]))).all()
+    stored = [records.StoredRow(row.document_id, row.body, row.sealed) for row, _, _ in rows]
+    for (row, code, since), fields in zip(rows, records.open_rows(session, stored), strict=True):
+        source, kind = Source(SourceType.DOCUMENT, row.document_id, row.version), Kind(code)
+        if row.deleted:
+            yield source, TOMBSTONE
+        elif KINDS[kind].subject_is_human and row.sealed is not None and "name" not in fields:
+            yield source, ERASED
+        else:
+            yield source, Entry(source, kind, row.grid_id, fields, since, moment_of(fields.get("occurred_at")))
+
+
+def _reports(session: Session, sources: Sequence[Source]) -> Iterable[tuple[Source, Entry | str]]:
+    """A citizen's report is checked as an event of the time it was sent in."""
+    if not sources:
+        return
+    found = session.exec(select(Report).where(col(Report.id).in_([source.id for source in sources]))).all()
+    reports = {(report.id, report.version): report for report in found if report.state is ReportState.SUBMITTED}
+    opened = open_reports(session, reports.values())
+    for source in sources:
+        report = reports.get((source.id, source.version))
+        if report is None:
+            continue
+        told = opened.get(report.id)
+        if told is None:
+            yield source, ERASED
+        else:
+            fields = {**report.body, **told}
+            since = report.submitted_at or report.opened_at
+            yield source, Entry(source, Kind.EVENT, report.grid_id, fields, since, since)
+
+
+def open_reports(session: Session, reports: Iterable[Report]) -> dict[UUID, dict[str, Any]]:
+    """What citizens told (`text`, `location`, `photo_ids`), without those who were erased."""
+    blobs = {report.id.bytes: report.sealed for report in reports}
+    return {UUID(bytes=context): value for context, value in sealing.open_values(session, blobs).items()}
+
+
+def moment_of(text: Any) -> datetime | None:
+    """A time as a record writes it, None for anything else."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,0 +1,72 @@
+"""Evidence at rest: each value sealed under the key of the human it is about, so that erasing one reaches it here too.
+
+The entry's side of a comparison belongs to the entry's subject, or to the owner or representative it names; the other
+side to the human of the business record. The codes around them follow the entry.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from backend.core.enums import Kind, SourceType
+from backend.kinds import KINDS, identity_of
+from backend.services import records
+from backend.services.sealing import Part, Subject, Vault, human, place, subjects_in
+from workflows.crosscheck.facts import POPULATION, Decision, Entry, Evidence
+
+Item = dict[str, Any]
+"""One piece as it is opened: field, score, dataset, taken_at, finding; `mine` and `theirs` where there are any."""
+
+
+def subject_of(entry: Entry) -> Subject:
+    """Whose key protects what was found out about the entry."""
+    if entry.source.type is SourceType.REPORT:
+        return entry.source.id.bytes
+    return records.subject_of(KINDS[entry.kind], entry.source.id, dict(entry.fields))
+
+
+def parts_of(entry: Entry, decision: Decision, snapshots: Mapping[str, Mapping[str, str]]) -> list[Part]:
+    """The evidence of one decision as parts of one blob."""
+    own, parts = subject_of(entry), []
+    record = decision.record.fields if decision.record else {}
+    for number, item in enumerate(decision.evidence):
+        key = f"{number:04}"
+        head = {
+            "field": item.field,
+            "score": item.score,
+            "dataset": item.dataset,
+            "taken_at": snapshots.get(item.dataset or "", {}).get("taken_at"),
+            "finding": item.finding,
+        }
+        parts.append(Part(own, (key,), head))
+        if item.mine is not None:
+            parts.append(Part(_subject_at(entry.kind, entry.fields, item, own), (key, "mine"), item.mine))
+        if item.theirs is not None:
+            parts.append(Part(_other_subject(entry.kind, record, item, own), (key, "theirs"), item.theirs))
+    return parts
+
+
+def _subject_at(kind: Kind, fields: Mapping[str, Any], item: Evidence, own: Subject) -> Subject:
+    """The human named in the nested field that the evidence is about, else the entry's own subject."""
+    top = item.field.partition(".")[0]
+    nested = fields.get(top) if top in KINDS[kind].nested else None
+    identity = identity_of(nested) if isinstance(nested, Mapping) else None
+    return human(identity.id_type, identity.id_number) if identity else own
+
+
+def _other_subject(kind: Kind, record: Mapping[str, Any], item: Evidence, own: Subject) -> Subject:
+    identity = identity_of(record) if item.dataset == POPULATION else None
+    if identity:
+        return human(identity.id_type, identity.id_number)
+    return _subject_at(kind, record, item, own)
+
+
+def open_evidence(vault: Vault, sealed: Mapping[UUID, bytes | None]) -> dict[UUID, list[Item]]:
+    """The evidence of verdicts by their id, with one read of keys. Values of erased humans are missing."""
+    vault.load(subjects_in(sealed.values()))
+    return {verdict_id: _items(vault.open(blob, context=verdict_id.bytes)) for verdict_id, blob in sealed.items()}
+
+
+def _items(parts: Iterable[Part]) -> list[Item]:
+    placed = place({}, parts)
+    return [item for _, item in sorted(placed.items()) if "field" in item]

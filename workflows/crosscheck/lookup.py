@@ -1,0 +1,195 @@
+"""All that the rules need to know about a batch of entries, in a number of statements that its size does not change."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Session, col, select
+
+from backend.core.enums import Kind
+from backend.kinds import identity_of
+from backend.models import Dataset, Document, EventClass, Snapshot, TerritoryUnit
+from backend.services import records, registry, territory
+from workflows.crosscheck.addresses import gazetteer_of
+from workflows.crosscheck.facts import DATASET_OF, Candidate, Entry, Home, Known, Source, place_of
+from workflows.crosscheck.others import neighbours_of, twins_of
+from workflows.crosscheck.ruleset import Compared, Rules
+from workflows.crosscheck.similarity import Scorer
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What is known per entry, and per dataset the snapshot that was read (`snapshot_id`, `taken_at`)."""
+
+    known: dict[Source, Known] = field(default_factory=dict)
+    snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def gather(session: Session, entries: Sequence[Entry], rules: Rules) -> Gathered:
+    """Look up business records, houses, twins, neighbours, grids and classes of all entries."""
+    snapshots = current_snapshots(session)
+    scorer = Scorer(rules.likeness, gazetteer_of(_units(session)))
+    homes = _homes(session, entries, scorer)
+    candidates = _people(session, entries, rules, scorer, homes) | _keyed(session, entries, rules, scorer)
+    twins = twins_of(session, entries)
+    neighbours = neighbours_of(session, _of_kind(entries, Kind.EVENT), rules.event)
+    classes = _classes(session, entries, rules)
+    known = {
+        entry.source: Known(
+            datasets=frozenset(snapshots),
+            candidates=tuple(candidates.get(entry.source, ())),
+            home=homes.get(entry.source),
+            point_grids=_point_grids(session, entry),
+            class_known=entry.kind is not Kind.EVENT or entry.fields.get("class_code") in classes,
+            neighbours=tuple(neighbours.get(entry.source, ())),
+            twins=tuple(twins.get(entry.source, ())),
+        )
+        for entry in entries
+    }
+    return Gathered(known, snapshots)
+
+
+def current_snapshots(session: Session) -> dict[str, dict[str, str]]:
+    """Per dataset with records in force: its snapshot, and when that was taken."""
+    query = select(Dataset.code, Snapshot).join(Snapshot, col(Snapshot.id) == Dataset.current_snapshot_id)
+    return {
+        code: {"snapshot_id": str(snapshot.id), "taken_at": snapshot.taken_at.isoformat()}
+        for code, snapshot in session.exec(query).all()
+    }
+
+
+def _units(session: Session) -> tuple[tuple[str, str], ...]:
+    query = select(TerritoryUnit.code, TerritoryUnit.name).order_by(TerritoryUnit.code)
+    return tuple((code, name) for code, name in session.exec(query).all())
+
+
+def _of_kind(entries: Iterable[Entry], *kinds: Kind) -> list[Entry]:
+    return [entry for entry in entries if entry.kind in kinds]
+
+
+def _homes(session: Session, entries: Sequence[Entry], scorer: Scorer) -> dict[Source, Home]:
+    """The houses that people's entries name, as far as they have arrived."""
+    named = {entry.source: _uuid(entry.fields.get("house_id")) for entry in _of_kind(entries, Kind.PERSON)}
+    wanted = {house_id for house_id in named.values() if house_id}
+    if not wanted:
+        return {}
+    query = select(Document.id, Document.body).where(col(Document.id).in_(wanted), Document.kind == Kind.HOUSE)
+    bodies = dict(session.exec(query.where(col(Document.deleted).is_(False))).all())
+    registered = {entry.source: entry.fields.get("registered_address") for entry in entries}
+    return {
+        source: _home(bodies[house_id], registered[source], scorer)
+        for source, house_id in named.items()
+        if house_id in bodies
+    }
+
+
+def _home(body: Mapping[str, Any], registered: str | None, scorer: Scorer) -> Home:
+    address = body.get("address")
+    return Home(body.get("house_code"), address, _near(scorer, address, registered))
+
+
+def _near(scorer: Scorer, a: str | None, b: str | None) -> float | None:
+    return round(scorer.score("address", a, b), 4) if a and b else None
+
+
+def _people(
+    session: Session, entries: Sequence[Entry], rules: Rules, scorer: Scorer, homes: Mapping[Source, Home]
+) -> dict[Source, list[Candidate]]:
+    """Population records with an entry's id number, phone, or birth date and surname."""
+    people = _of_kind(entries, Kind.PERSON)
+    if not people:
+        return {}
+    indexes = {entry.source: records.indexes(Kind.PERSON, dict(entry.fields)) for entry in people}
+    found = registry.find_people(
+        session,
+        id_indexes=sorted({index.id_index for index in indexes.values() if index.id_index}),
+        phone_indexes=sorted({index.phone_index for index in indexes.values() if index.phone_index}),
+        block_indexes=sorted({index.block_index for index in indexes.values() if index.block_index}),
+    )
+    table = _by_index(found)
+    return {
+        entry.source: [
+            _candidate(entry, record, rules.person.compared, scorer, homes.get(entry.source))
+            for record in _listed(table, indexes[entry.source])
+        ]
+        for entry in people
+    }
+
+
+def _by_index(found: Iterable[registry.Found]) -> dict[tuple[str, bytes], list[registry.Found]]:
+    table: dict[tuple[str, bytes], list[registry.Found]] = defaultdict(list)
+    for record in found:
+        for key in _keys(records.indexes(Kind.PERSON, dict(record.fields))):
+            table[key].append(record)
+    return table
+
+
+def _keys(indexes: records.Indexes) -> list[tuple[str, bytes]]:
+    named = {"id": indexes.id_index, "phone": indexes.phone_index, "block": indexes.block_index}
+    return [(name, index) for name, index in named.items() if index]
+
+
+def _listed(
+    table: Mapping[tuple[str, bytes], list[registry.Found]], indexes: records.Indexes
+) -> Iterable[registry.Found]:
+    """Records that share an index with the entry, each once."""
+    found = {record.record_key: record for key in _keys(indexes) for record in table.get(key, ())}
+    return found.values()
+
+
+def _candidate(
+    entry: Entry, record: registry.Found, compared: Mapping[str, Compared], scorer: Scorer, home: Home | None
+) -> Candidate:
+    identity = identity_of(entry.fields)
+    exact = identity is not None and identity == identity_of(record.fields)
+    near_home = _near(scorer, home.address, record.fields.get("registered_address")) if home else None
+    return Candidate(record.fields, scorer.scores(compared, entry.fields, record.fields), exact, near_home)
+
+
+def _keyed(session: Session, entries: Sequence[Entry], rules: Rules, scorer: Scorer) -> dict[Source, list[Candidate]]:
+    """The records of houses, organisations and components by their own codes."""
+    compared = {
+        Kind.HOUSE: rules.house.compared,
+        Kind.ORGANISATION: rules.organisation.compared,
+        Kind.COMPONENT: rules.component.compared,
+    }
+    candidates: dict[Source, list[Candidate]] = {}
+    for kind, how in compared.items():
+        keys = {entry.source: _natural_key(entry) for entry in _of_kind(entries, kind)}
+        wanted = sorted({key for key in keys.values() if key})
+        found = registry.find_by_keys(session, DATASET_OF[kind], wanted) if wanted else {}
+        for entry in _of_kind(entries, kind):
+            record = found.get(keys[entry.source] or "")
+            if record is not None:
+                scores = scorer.scores(how, entry.fields, record.fields)
+                candidates[entry.source] = [Candidate(record.fields, scores, exact=True)]
+    return candidates
+
+
+def _natural_key(entry: Entry) -> str | None:
+    return records.indexes(entry.kind, dict(entry.fields)).natural_key
+
+
+def _classes(session: Session, entries: Sequence[Entry], rules: Rules) -> set[str]:
+    """The class codes among the entries' that the city's scheme knows."""
+    codes = {str(entry.fields.get("class_code")) for entry in _of_kind(entries, Kind.EVENT)}
+    query = select(EventClass.code).where(EventClass.scheme == rules.event.scheme, col(EventClass.code).in_(codes))
+    return set(session.exec(query).all()) if codes else set()
+
+
+def _point_grids(session: Session, entry: Entry) -> tuple[str, ...] | None:
+    """The grid a house was seen in by its GPS point, as the rules want it."""
+    place = place_of(entry.fields) if entry.kind is Kind.HOUSE else None
+    if place is None:
+        return None
+    grid_id = territory.grid_at(session, *place)
+    return (grid_id,) if grid_id else ()
+
+
+def _uuid(text: Any) -> UUID | None:
+    try:
+        return UUID(str(text)) if text else None
+    except ValueError:
+        return None

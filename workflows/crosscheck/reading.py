@@ -1,0 +1,112 @@
+"""Verdicts as they are shown: to grid workers of the grids they hold now, to office roles of their territory.
+
+What the entry says is shown to its grid worker as he collected it; all other personal values are masked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, false, func, literal, or_
+from sqlmodel import Session, col, select
+
+from backend.core.clock import now
+from backend.core.enums import Kind, Role, SourceType, VerdictKind
+from backend.core.errors import NotFound
+from backend.models import Document, Membership, Report, Verdict
+from backend.services.masking import shown
+from backend.services.sealing import Vault
+from backend.services.sessions import Caller
+from workflows.crosscheck.evidence import Item, open_evidence
+from workflows.crosscheck.facts import DERIVED
+from workflows.crosscheck.schemas import EvidenceOut, Summary, VerdictDetail, VerdictOut
+
+OFFICE_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.STEWARD)
+READERS = (Role.GRID_WORKER, *OFFICE_ROLES)
+CITY_CODE_LENGTH = 4
+
+
+def verdicts_of(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> list[VerdictOut]:
+    """The verdicts on one entry, the newest first. `NotFound` where the entry is outside the caller's scope."""
+    table = Document if source_type is SourceType.DOCUMENT else Report
+    if session.exec(select(table.id).where(table.id == source_id, _visible(caller, source_type))).first() is None:
+        raise NotFound
+    query = select(Verdict).where(Verdict.source_type == source_type, Verdict.source_id == source_id)
+    found = session.exec(query.order_by(col(Verdict.created_at).desc(), col(Verdict.id).desc())).all()
+    return [VerdictOut.model_validate(verdict) for verdict in found]
+
+
+def verdict_with_evidence(session: Session, caller: Caller, verdict_id: UUID) -> VerdictDetail:
+    """One verdict with its evidence, masked. `NotFound` where its entry is outside the caller's scope."""
+    query = select(Verdict).where(Verdict.id == verdict_id)
+    verdict = session.exec(_with_sources(query).where(_in_scope(caller))).first()
+    if verdict is None:
+        raise NotFound
+    items = open_evidence(Vault(session), {verdict.id: verdict.evidence})[verdict.id]
+    evidence = [_shown(verdict.kind, item, own=caller.role is Role.GRID_WORKER) for item in items]
+    return VerdictDetail(**VerdictOut.model_validate(verdict).model_dump(), evidence=evidence)
+
+
+def summary(session: Session, caller: Caller) -> Summary:
+    """How many verdicts of each kind there are on the entries in the caller's scope."""
+    query = select(Verdict.source_type, Verdict.verdict, func.count()).group_by(
+        col(Verdict.source_type), col(Verdict.verdict)
+    )
+    counts: dict[VerdictKind, int] = {}
+    sources: dict[SourceType, int] = {}
+    for source_type, verdict, count in session.exec(_with_sources(query).where(_in_scope(caller))).all():
+        counts[verdict] = counts.get(verdict, 0) + count
+        sources[source_type] = sources.get(source_type, 0) + count
+    ordered = {kind: counts[kind] for kind in VerdictKind if kind in counts}
+    return Summary(total=sum(counts.values()), by_verdict=ordered, by_source=sources)
+
+
+def _with_sources(query: Any) -> Any:
+    """Join the entry as it is now: scope follows where it lies today, not where it lay when it was checked."""
+    kind, entry = col(Verdict.source_type), col(Verdict.source_id)
+    return query.outerjoin(Document, and_(kind == SourceType.DOCUMENT, col(Document.id) == entry)).outerjoin(
+        Report, and_(kind == SourceType.REPORT, col(Report.id) == entry)
+    )
+
+
+def _in_scope(caller: Caller) -> ColumnElement[bool]:
+    return or_(
+        and_(col(Document.id).is_not(None), _visible(caller, SourceType.DOCUMENT)),
+        and_(col(Report.id).is_not(None), _visible(caller, SourceType.REPORT)),
+    )
+
+
+def _visible(caller: Caller, source_type: SourceType) -> ColumnElement[bool]:
+    """Whether an entry lies in the caller's scope. Reports outside every grid are the city's; none are a worker's."""
+    if caller.role is Role.GRID_WORKER:
+        held = _held_grids(caller)
+        return col(Document.grid_id).in_(held) if source_type is SourceType.DOCUMENT else false()
+    if caller.role not in OFFICE_ROLES:
+        return false()
+    if source_type is SourceType.DOCUMENT:
+        return col(Document.grid_id).startswith(caller.territory_code, autoescape=True)
+    whole_city = literal(len(caller.territory_code) <= CITY_CODE_LENGTH)
+    nowhere = and_(col(Report.grid_id).is_(None), whole_city)
+    return or_(col(Report.grid_id).startswith(caller.territory_code, autoescape=True), nowhere)
+
+
+def _held_grids(caller: Caller) -> Any:
+    moment = now()
+    return select(Membership.grid_id).where(
+        Membership.account_id == caller.account_id,
+        col(Membership.starts_at) <= moment,
+        or_(col(Membership.ends_at).is_(None), col(Membership.ends_at) > moment),
+    )
+
+
+def _shown(kind: Kind, item: Item, *, own: bool) -> EvidenceOut:
+    """`own`: the entry's side is the caller's own work and shown as it is."""
+    name = item["field"]
+    visible: Mapping[str, Any] = item
+    if name not in DERIVED:
+        mine = item.get("mine") if own else shown(kind, name, item.get("mine"))
+        visible = item | {"mine": mine, "theirs": shown(kind, name, item.get("theirs"))}
+    return EvidenceOut.model_validate(visible)
+
+
+__all__: Sequence[str] = ["OFFICE_ROLES", "READERS", "summary", "verdict_with_evidence", "verdicts_of"]
