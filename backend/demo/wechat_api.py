@@ -102,7 +102,6 @@ class _Handler(BaseHTTPRequestHandler):
     """Speaks HTTP for the fake that made its subclass."""
 
     api: FakeWechatApi
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         self._serve({})

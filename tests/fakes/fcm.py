@@ -131,7 +131,6 @@ class _Handler(BaseHTTPRequestHandler):
     """Speaks HTTP for the fake that made its subclass."""
 
     fcm: FakeFcm
-    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
