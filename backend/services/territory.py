@@ -1,0 +1,80 @@
+"""Where things are and who works there: the grid of a point, and the grids of a worker."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shapely import STRtree
+from shapely.geometry import Point, shape
+from sqlmodel import Session, col, or_, select
+
+from backend.core.clock import now
+from backend.models import Grid, Membership
+
+KEPT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """The grids in force, as one process remembers them for a while."""
+
+    database: str
+    read_at: float
+    ids: Sequence[str]
+    tree: STRtree
+
+
+_lock = threading.Lock()
+_map: _Map | None = None
+
+
+def grid_at(session: Session, lat: float, lon: float) -> str | None:
+    """The grid in force that holds a WGS-84 point in degrees, None outside all of them.
+
+    Grids change by administrative act, so a process may answer from what it read up to a minute ago.
+    """
+    current = _current_map(session)
+    hits = current.tree.query(Point(lon, lat), predicate="intersects")
+    return min(current.ids[index] for index in hits) if len(hits) else None
+
+
+def held_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, int]:
+    """The grids a worker holds at a moment, with the epoch of the membership."""
+    rows = session.exec(
+        select(Membership.grid_id, Membership.epoch).where(
+            Membership.account_id == account_id,
+            col(Membership.starts_at) <= at,
+            or_(col(Membership.ends_at).is_(None), col(Membership.ends_at) > at),
+        )
+    )
+    found: dict[str, int] = {}
+    for grid_id, epoch in rows:
+        found[grid_id] = max(epoch, found.get(grid_id, epoch))
+    return found
+
+
+def past_grids(session: Session, account_id: UUID, *, at: datetime) -> set[str]:
+    """The grids a worker held once and no longer holds: work captured then goes to review."""
+    rows = session.exec(
+        select(Membership.grid_id).where(Membership.account_id == account_id, col(Membership.ends_at) <= at)
+    )
+    return set(rows) - held_grids(session, account_id, at=at).keys()
+
+
+def _current_map(session: Session) -> _Map:
+    """Read again after a while, and at once when the process turns to another database."""
+    global _map  # noqa: PLW0603  one map a process
+    database = str(session.connection().engine.url)
+    with _lock:
+        if _map is None or _map.database != database or time.monotonic() - _map.read_at > KEPT_SECONDS:
+            rows = session.exec(
+                select(Grid.id, Grid.polygon).where(
+                    col(Grid.starts_at) <= now(), or_(col(Grid.ends_at).is_(None), col(Grid.ends_at) > now())
+                )
+            ).all()
+            tree = STRtree([shape(polygon) for _, polygon in rows])
+            _map = _Map(database, time.monotonic(), [grid_id for grid_id, _ in rows], tree)
+        return _map

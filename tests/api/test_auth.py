@@ -1,0 +1,124 @@
+"""Logging in, enrolling, refreshing: who holds a token, and what ends a login."""
+
+from typing import Any
+
+import jwt
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.db import engine_for
+from backend.services.sessions import AUDIENCE, token_key
+from tests.world import DeviceKey, World
+
+
+def _code(answer: Any) -> tuple[int, str]:
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    return answer.status_code, answer.json()["code"]
+
+
+def _refresh(world: World, tokens: Any, key: DeviceKey | None) -> Any:
+    token = tokens["refresh_token"]
+    body = {"refresh_token": token, "proof": key.proof(token) if key else None}
+    return world.client.post("/auth/v1/refresh", json=body)
+
+
+def test_wrong_password_and_unknown_login_answer_alike(world: World) -> None:
+    answers = [
+        world.client.post("/auth/v1/login", json={"login": login, "password": "wrong"})
+        for login in (next(iter(world.logins)), "nobody")
+    ]
+    assert [_code(answer) for answer in answers] == [(401, "login_refused")] * 2
+    assert answers[0].json() == answers[1].json()
+
+
+def test_an_enrolment_code_works_once(world: World) -> None:
+    issued = world.client.post(
+        "/auth/v1/enrolment-codes", json={"login": world.workers()[0]}, headers=world.office("supervisor")
+    ).json()
+    body = {"code": issued["code"], "device_name": "a", "public_key": DeviceKey().jwk()}
+    assert world.client.post("/auth/v1/enrol", json=body).status_code == 201
+    assert _code(world.client.post("/auth/v1/enrol", json=body)) == (401, "enrolment_refused")
+
+
+def test_an_enrolment_needs_a_real_public_key(world: World) -> None:
+    for key in ({"kty": "RSA"}, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {}):
+        answer = world.client.post(
+            "/auth/v1/enrol", json={"code": "AAAAAAAAAAAA", "device_name": "a", "public_key": key}
+        )
+        assert _code(answer) == (422, "malformed")
+
+
+def test_only_supervisors_issue_codes(world: World) -> None:
+    handheld = world.handheld()
+    answer = world.client.post("/auth/v1/enrolment-codes", json={"login": world.workers()[0]}, headers=handheld.headers)
+    assert _code(answer) == (403, "forbidden")
+
+
+def test_refresh_rotates_and_a_lost_answer_gets_the_same_successor(world: World) -> None:
+    handheld = world.handheld()
+    first = _refresh(world, handheld.tokens, handheld.key)
+    again = _refresh(world, handheld.tokens, handheld.key)
+    assert first.status_code == again.status_code == 200
+    assert first.json()["refresh_token"] == again.json()["refresh_token"] != handheld.tokens["refresh_token"]
+    assert _refresh(world, first.json(), handheld.key).status_code == 200
+
+
+def test_an_old_refresh_token_ends_the_login(world: World) -> None:
+    handheld = world.handheld()
+    first = _refresh(world, handheld.tokens, handheld.key).json()
+    second = _refresh(world, first, handheld.key).json()
+    assert _code(_refresh(world, handheld.tokens, handheld.key)) == (401, "token_reused")
+    assert _code(_refresh(world, second, handheld.key)) == (401, "unauthenticated")
+    answer = world.client.get("/sync/v1/outcomes", headers={"Authorization": f"Bearer {second['access_token']}"})
+    assert _code(answer) == (401, "unauthenticated"), "the access token of an ended login is refused at once"
+
+
+def test_a_stolen_refresh_token_is_worth_nothing_without_the_device_key(world: World) -> None:
+    handheld = world.handheld()
+    for key in (None, DeviceKey()):
+        assert _code(_refresh(world, handheld.tokens, key)) == (401, "proof_required")
+    stale = {"refresh_token": handheld.tokens["refresh_token"], "proof": handheld.key.proof("another token")}
+    assert _code(world.client.post("/auth/v1/refresh", json=stale)) == (401, "proof_required")
+    assert _refresh(world, handheld.tokens, handheld.key).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "00000000000000000000000000000000.1.x"])
+def test_a_made_up_refresh_token_is_refused(world: World, token: str) -> None:
+    assert _code(_refresh(world, {"refresh_token": token}, None)) == (401, "unauthenticated")
+
+
+def test_stale_forged_and_foreign_access_tokens_are_refused(world: World) -> None:
+    handheld = world.handheld()
+    claims = jwt.decode(handheld.tokens["access_token"], token_key(), algorithms=["HS256"], audience=AUDIENCE)
+    forged = [
+        jwt.encode({**claims, "exp": 1}, token_key(), algorithm="HS256"),
+        jwt.encode(claims, b"another key that is long enough ....", algorithm="HS256"),
+        jwt.encode({**claims, "aud": "elsewhere"}, token_key(), algorithm="HS256"),
+        jwt.encode(claims, None, algorithm="none"),
+        "not a token",
+    ]
+    for token in forged:
+        answer = world.client.get("/sync/v1/outcomes", headers={"Authorization": f"Bearer {token}"})
+        assert _code(answer) == (401, "unauthenticated")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_revoked_device_is_out_at_its_next_request(world: World) -> None:
+    handheld = world.handheld()
+    with Session(engine_for("zw_api")) as session:
+        session.connection().execute(
+            text("UPDATE device SET revoked_at = now() WHERE id = :id"), {"id": handheld.tokens["device_id"]}
+        )
+        session.commit()
+    answer = world.client.get("/sync/v1/outcomes", headers=handheld.headers)
+    assert _code(answer) == (401, "unauthenticated")
+
+
+def test_every_login_and_enrolment_leaves_one_audit_entry(world: World, api: TestClient) -> None:
+    world.handheld()
+    with Session(engine_for("zw_api")) as session:
+        rows = session.connection().execute(text("SELECT action, count(*) FROM audit_entry GROUP BY action"))
+        found = {action: number for action, number in rows}
+    assert found == {"login": 1, "enrolment_code_issued": 1, "device_enrolled": 1}

@@ -1,0 +1,270 @@
+"""Push through the real API: every row has exactly one outcome, and nothing accepted is lost."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.db import engine_for
+from backend.core.ids import new_id
+from tests.world import Handheld, World, document, edited
+
+
+@pytest.fixture
+def pair(world: World) -> tuple[Handheld, Handheld]:
+    """Two handhelds of one worker: they hold the same grids."""
+    return world.handheld(), world.handheld()
+
+
+def _outcomes(handheld: Handheld) -> list[str]:
+    return [entry["outcome"] for entry in handheld.outcomes()["mutations"]]
+
+
+def _count(statement: str) -> int:
+    with Session(engine_for("zw_api")) as session:
+        return int(session.connection().execute(text(statement)).scalar_one())
+
+
+def test_a_new_record_of_each_kind_is_applied_and_comes_back_in_a_pull(pair: tuple[Handheld, Handheld]) -> None:
+    one, other = pair
+    grid = one.grids()[0]
+    place = {"lat": 226900000, "lon": 1143400000, "datum": "wgs84"}
+    fields: dict[str, dict[str, Any]] = {
+        "person": {"name": "合成甲", "id_type": "citizen_id", "id_number": "440310199001011234"},
+        "house": {"address": "合成路1号", "owner": {"name": "合成乙"}, "tenants": [{"id": str(uuid4()), "name": "丙"}]},
+        "organisation": {"name": "合成公司", "legal_representative": {"name": "丁"}},
+        "component": {"class_code": "0101", "state": "intact", "location": place},
+        "event": {"class_code": "0101", "occurred_at": "2026-03-02T09:30:00+08:00", "location": place},
+    }
+    for kind, given in fields.items():
+        pushed = document(grid, **given)
+        assert one.push(kind, pushed) == []
+        (pulled,) = other.pull(kind)
+        assert {**pulled, "rev": None} == {**pushed, "rev": None}
+    assert _outcomes(one) == ["applied"] * 5
+
+
+def test_nothing_personal_is_readable_in_any_table(pair: tuple[Handheld, Handheld]) -> None:
+    one, other = pair
+    secret = "绝密姓名丙丁戊"
+    first = document(one.grids()[0], name=secret, phone="13800138000")
+    one.push("person", first)
+    (held,) = other.pull("person")
+    one.push("person", edited(first, phone="13900139000"), first)
+    other.push("person", edited(held, phone="13700137000"), held)
+    one.push_rows("person", [{"newDocumentState": document("999999999999999", name=secret)}])
+    one.push_rows("person", [{"newDocumentState": {"name": secret}}])
+    with Session(engine_for("zw_worker")) as session:
+        tables = session.connection().execute(
+            text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        )
+        for (table,) in list(tables):
+            dump = session.connection().execute(text(f'SELECT t::text FROM "{table}" t')).scalars()
+            for row in dump:
+                assert secret not in row, table
+                assert "13800138000" not in row, table
+    assert _count("SELECT count(*) FROM document") == 1, "the control: the record is there"
+
+
+def test_the_same_batch_sent_again_changes_nothing(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    grid = one.grids()[0]
+    rows = [{"newDocumentState": document(grid, name=f"甲{number}")} for number in range(5)]
+    assert one.push_rows("person", rows) == []
+    before = _count("SELECT sum(seq) FROM feed_counter")
+    assert one.push_rows("person", rows) == []
+    assert _outcomes(one) == ["applied"] * 5
+    assert _count("SELECT count(*) FROM document_version") == 5
+    assert _count("SELECT sum(seq) FROM feed_counter") == before
+
+
+def test_disjoint_edits_merge_and_both_devices_end_alike(pair: tuple[Handheld, Handheld]) -> None:
+    one, other = pair
+    first = document(one.grids()[0], name="甲", phone="1")
+    one.push("person", first)
+    (held,) = other.pull("person")
+    assert one.push("person", edited(first, phone="2"), first) == []
+    (merged,) = other.push("person", edited(held, name="乙"), held)
+    assert (merged["name"], merged["phone"], merged["rev"]) == ("乙", "2", 3)
+    assert one.pull("person")[-1] == merged
+    assert _outcomes(other) == ["merged"]
+    assert other.outcomes()["mutations"][0]["conflicts"] == [{"field": "name", "hardness": "soft", "state": "open"}]
+
+
+def test_two_edits_of_one_field_are_a_conflict_and_the_servers_value_stands(
+    pair: tuple[Handheld, Handheld],
+) -> None:
+    one, other = pair
+    first = document(one.grids()[0], name="甲")
+    one.push("person", first)
+    (held,) = other.pull("person")
+    one.push("person", edited(first, name="乙"), first)
+    (kept,) = other.push("person", edited(held, name="丙"), held)
+    assert (kept["name"], kept["rev"]) == ("乙", 2)
+    assert _outcomes(other) == ["conflict"]
+    assert _count("SELECT count(*) FROM conflict WHERE hardness = 'hard' AND field = 'name'") == 1
+
+
+def test_after_a_lost_answer_and_a_restart_the_last_edit_is_not_lost(pair: tuple[Handheld, Handheld]) -> None:
+    """A0 → A1 (answer lost) → A0 with a new op over the old base (rule 2)."""
+    one, _ = pair
+    first = document(one.grids()[0], name="A0")
+    one.push("person", first)
+    one.push("person", edited(first, name="A1"), first)
+    assert one.push("person", edited(first, name="A0"), first) == []
+    (now,) = one.pull("person")
+    assert now["name"] == "A0"
+    assert _outcomes(one) == ["applied"] * 3
+
+
+def test_an_op_used_for_other_content_is_quarantined(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    first = document(one.grids()[0], name="甲")
+    one.push("person", first)
+    (kept,) = one.push("person", {**first, "name": "乙"})
+    assert kept["name"] == "甲"
+    (held,) = one.outcomes()["quarantined"]
+    assert held["code"] == "op_reused"
+    assert held["row"]["newDocumentState"]["name"] == "乙"
+
+
+def test_wrong_rows_are_kept_and_the_good_ones_of_the_batch_are_applied(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    grid = one.grids()[0]
+    bad = [
+        document("000000000000000", name="no such grid"),
+        document(grid, name=7),
+        {"id": "not an id", "name": "x"},
+        "no object",
+    ]
+    good = document(grid, name="好")
+    answers = one.push_rows("person", [{"newDocumentState": row} for row in [*bad, good]])
+    assert [(answer["id"], answer["_deleted"]) for answer in answers] == [
+        (bad[0]["id"], True),  # type: ignore[index]
+        (bad[1]["id"], True),  # type: ignore[index]
+    ]
+    held = one.outcomes()["quarantined"]
+    assert sorted(row["code"] for row in held) == ["invalid", "invalid", "invalid", "unknown_grid"]
+    assert {
+        row["row"]["newDocumentState"]["name"] for row in held if isinstance(row["row"]["newDocumentState"], dict)
+    } >= {
+        "no such grid",
+        7,
+    }
+    assert [document["id"] for document in one.pull("person")] == [good["id"]]
+    one.push_rows("person", [{"newDocumentState": row} for row in bad])
+    assert len(one.outcomes()["quarantined"]) == 4, "sent again, the same rows are quarantined once"
+
+
+def test_an_invalid_edit_of_a_good_record_is_answered_with_the_record(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    first = document(one.grids()[0], name="甲")
+    one.push("person", first)
+    (kept,) = one.push("person", edited(first, name=5), first)
+    assert (kept["name"], kept["_deleted"]) == ("甲", False)
+
+
+def test_a_foreign_record_is_neither_changed_nor_shown(world: World) -> None:
+    one = world.handheld(world.workers()[0])
+    held = set(one.grids())
+    stranger = next(device for device in map(world.handheld, world.workers()[1:]) if held.isdisjoint(device.grids()))
+    secret = document(one.grids()[0], name="甲")
+    one.push("person", secret)
+    attack = document(stranger.grids()[0], document_id=None, name="改")
+    attack["id"] = secret["id"]
+    (answer,) = stranger.push("person", attack)
+    assert answer["_deleted"] is True
+    assert "甲" not in str(answer)
+    assert stranger.outcomes()["quarantined"][0]["code"] == "out_of_scope"
+    assert stranger.pull("person") == []
+    assert one.pull("person")[-1]["name"] == "甲"
+
+
+def test_an_id_of_another_kind_is_refused(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    person = document(one.grids()[0], name="甲")
+    one.push("person", person)
+    house = {**document(one.grids()[0], address="x"), "id": person["id"]}
+    (answer,) = one.push("house", house)
+    assert answer["_deleted"] is True
+    assert one.outcomes()["quarantined"][0]["code"] == "id_taken"
+
+
+def test_a_delete_leaves_a_blank_tombstone_and_an_edit_wins_over_it(pair: tuple[Handheld, Handheld]) -> None:
+    one, other = pair
+    first = document(one.grids()[0], name="甲")
+    one.push("person", first)
+    (held,) = other.pull("person")
+    (dead,) = one.push("person", {**edited(first), "_deleted": True}, first)
+    assert (dead["_deleted"], dead["name"]) == (True, "")
+    assert one.push("person", dead, first) == [], "our own tombstone coming back means nothing"
+    revived = other.push("person", edited(held, phone="1"), held)
+    assert revived[0]["_deleted"] is False
+    assert _outcomes(other) == ["conflict"]
+    assert one.pull("person")[-1]["phone"] == "1"
+
+
+def test_several_edits_of_one_record_in_one_batch_are_applied_in_order(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    first = document(one.grids()[0], name="0")
+    second = edited(first, name="1")
+    third = edited(second, name="2")
+    one.push_rows(
+        "person",
+        [
+            {"newDocumentState": first},
+            {"assumedMasterState": first, "newDocumentState": second},
+            {"assumedMasterState": second, "newDocumentState": third},
+        ],
+    )
+    (now,) = one.pull("person")
+    assert (now["name"], now["rev"]) == ("2", 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [(b"{", 400, "not_json"), (b"[]", 422, "malformed"), (b'{"rows":[' + b"{}," * 500 + b"{}]}", 413, "too_large")],
+)
+def test_a_body_that_cannot_be_taken_is_refused_whole(world: World, body: bytes, status: int, code: str) -> None:
+    handheld = world.handheld()
+    answer = world.client.post("/sync/v1/person/push", content=body, headers=handheld.headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_a_huge_body_is_cut_off(world: World) -> None:
+    handheld = world.handheld()
+    answer = world.client.post("/sync/v1/person/push", content=iter([b"x" * 1_000_000] * 20), headers=handheld.headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_only_handhelds_push_and_cases_are_read_only(world: World) -> None:
+    handheld = world.handheld()
+    office = world.office("supervisor")
+    assert world.client.post("/sync/v1/person/push", json={"rows": []}, headers=office).status_code == 403
+    assert world.client.post("/sync/v1/case/push", json={"rows": []}, headers=handheld.headers).status_code == 403
+    assert world.client.post("/sync/v1/person/push", json={"rows": []}).status_code == 401
+    assert world.client.post("/sync/v1/secret/push", json={"rows": []}, headers=handheld.headers).status_code == 422
+
+
+def test_a_client_whose_schema_is_too_old_is_told_to_update(world: World) -> None:
+    handheld = world.handheld()
+    answer = world.client.get("/sync/v1/person/pull", headers={**handheld.headers, "X-Schema-Version": "0"})
+    assert (answer.status_code, answer.json()["code"]) == (426, "schema_too_old")
+
+
+def test_every_version_has_one_check_job_and_one_audit_entry(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    first = document(one.grids()[0], name="甲")
+    one.push("person", first)
+    one.push("person", edited(first, name="乙"), first)
+    assert _count("SELECT count(*) FROM job WHERE name = 'workflows.crosscheck'") == 2
+    assert _count("SELECT count(*) FROM audit_entry WHERE action = 'document_written'") == 2
+
+
+def test_ids_are_of_the_clients_making(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    chosen = new_id()
+    one.push("person", document(one.grids()[0], document_id=chosen, name="甲"))
+    assert one.pull("person")[0]["id"] == str(chosen)
