@@ -3,15 +3,20 @@
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import chinese_calendar
-from sqlalchemy import Table
+from sqlalchemy import Engine, Table
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, SQLModel
 
 from backend.core.clock import CITY_TIME, now
+from backend.core.db import transaction
+from backend.core.settings import get_settings
 from backend.models import (
     CalendarDay,
     CaseQueue,
@@ -28,6 +33,9 @@ from backend.models import (
 )
 from backend.seed import territory
 from backend.seed.accounts import DemoLogin, demo_logins, seed_accounts
+from backend.seed.drops import Progress, write_drops
+from backend.services import registry
+from backend.services.registry_specs import SPECS
 
 GRIDS_START = datetime(2026, 1, 1, tzinfo=CITY_TIME).astimezone(UTC)
 FIRST_DAY, LAST_DAY = date(2025, 1, 1), date(2026, 12, 31)
@@ -35,7 +43,59 @@ RULE_SET = "rule_set_1.json"
 
 Row = Mapping[str, Any]
 
-__all__ = ["DemoLogin", "demo_logins", "seed_accounts", "seed_code_tables", "street_office"]
+__all__ = [
+    "DemoLogin",
+    "Imported",
+    "Progress",
+    "demo_logins",
+    "import_file",
+    "seed_accounts",
+    "seed_all",
+    "seed_code_tables",
+    "street_office",
+    "write_drops",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a load of a file came to. `failure` is a code where the records there were stayed current."""
+
+    snapshot_id: UUID
+    accepted: int
+    rejected: int
+    failure: str | None
+
+
+def seed_all(engine: Engine, *, scale: float, progress: Progress) -> None:
+    """Code tables, demo accounts, and the synthetic drops of a scale through the product's own import.
+
+    Safe to repeat: a dataset that has a current snapshot is not loaded again.
+    """
+    with transaction(engine) as session:
+        progress("code tables", 0, 1)
+        seed_code_tables(session)
+        seed_accounts(session)
+        progress("code tables", 1, 1)
+        loaded = registry.current_snapshots(session)
+    if SPECS.keys() <= loaded.keys():
+        return
+    drops = write_drops(get_settings().state_dir / "drops", scale, progress)
+    for code, path in drops.items():
+        if code not in loaded:
+            import_file(engine, dataset=code, path=path, progress=progress)
+
+
+def import_file(engine: Engine, *, dataset: str, path: Path, progress: Progress | None = None) -> Imported:
+    """Load a CSV file as the dataset's new snapshot, in a transaction of its own. `NotFound` for an unknown dataset."""
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"import {dataset}", done, total)
+
+    with transaction(engine) as session:
+        snapshot = registry.import_path(session, dataset, path, actor="command_line", progress=count)
+        return Imported(snapshot.id, snapshot.accepted, snapshot.rejected, snapshot.failure)
 
 
 def seed_code_tables(session: Session) -> None:

@@ -46,10 +46,19 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """A part of a file. `good` are lines and fields in the order of the file; `read` counts all rows."""
+class Accepted:
+    """A good row: where it begins in the file, its fields, and what was in it."""
 
-    good: list[tuple[int, Fields]]
+    line: int
+    fields: Fields
+    cells: Cells
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a file, good rows in the order of the file; `read` counts all rows."""
+
+    good: list[Accepted]
     rejected: list[Rejected]
     read: int
 
@@ -108,10 +117,12 @@ class DatasetFile:
         frame = self._frame(rows)
         problems = self._problems(frame)
         rejected += [Rejected(rows[place].line, *problem, rows[place].cells) for place, problem in problems.items()]
-        kept = [row.line for place, row in enumerate(rows) if place not in problems]
-        good = frame.filter(~pl.int_range(pl.len()).is_in(pl.Series(list(problems), dtype=pl.Int64).implode()))
+        kept = [row for place, row in enumerate(rows) if place not in problems]
+        bad_places = pl.Series(list(problems), dtype=pl.Int64).implode()
+        good = frame.filter(~pl.int_range(pl.len()).is_in(bad_places))
         fields = _fields(self.spec, good.select(_converted(column) for column in self.spec.columns))
-        return Chunk(list(zip(kept, fields, strict=True)), sorted(rejected, key=lambda bad: bad.line), len(batch))
+        accepted = [Accepted(row.line, values, row.cells) for row, values in zip(kept, fields, strict=True)]
+        return Chunk(accepted, sorted(rejected, key=lambda bad: bad.line), len(batch))
 
     def _frame(self, rows: Sequence[_Row]) -> pl.DataFrame:
         """All columns of the dataset as text, trimmed; empty cells and columns the file lacks are null."""

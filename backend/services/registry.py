@@ -1,0 +1,295 @@
+"""Business records: importing what departments hand over, and finding a record by what an entry says.
+
+Readers always see the current snapshot of a dataset, whole. What belongs to an erased person is missing from it.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from backend import jobs
+from backend.core.clock import now
+from backend.core.enums import ImportState
+from backend.core.errors import NotFound
+from backend.core.ids import new_id
+from backend.models import Dataset, Snapshot
+from backend.services import audit
+from backend.services.objects import object_store
+from backend.services.registry_files import SealedReader
+from backend.services.registry_load import load_snapshot
+from backend.services.registry_rejects import read_rejects
+from backend.services.registry_sealing import context_of
+from backend.services.registry_specs import SPECS
+from backend.services.sealing import Vault, place, subjects_in
+
+IMPORT_JOB = "registry.import"
+PEOPLE = "population"
+BLOCK_BYTES = 1024 * 1024
+
+Fields = dict[str, Any]
+RowProgress = Callable[[int, int], None]
+"""Called with the rows read so far and the rows there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A business record: its key, the snapshot it was read from, when that was taken, and its fields, opened."""
+
+    record_key: str
+    snapshot_id: UUID
+    taken_at: datetime
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class PersonKeys:
+    """What is known of a person, as blind indexes (`backend.services.records`); any of them may be unknown."""
+
+    id_index: bytes | None = None
+    phone_index: bytes | None = None
+    block_index: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSnapshot:
+    """Which snapshot of a dataset readers see now."""
+
+    snapshot_id: UUID
+    taken_at: datetime
+
+
+# Reading
+
+
+def current_snapshots(session: Session) -> dict[str, CurrentSnapshot]:
+    """The current snapshot of each dataset that has one."""
+    rows = session.exec(
+        select(Dataset.code, Snapshot.id, Snapshot.taken_at).join(
+            Snapshot, col(Snapshot.id) == Dataset.current_snapshot_id
+        )
+    )
+    return {code: CurrentSnapshot(snapshot_id, taken_at) for code, snapshot_id, taken_at in rows}
+
+
+def find_by_keys(session: Session, dataset_code: str, keys: Sequence[str]) -> dict[str, Found]:
+    """The records of these keys (house code, USCC, component id; for people the hex `id_index`); others are missing."""
+    if not keys:
+        return {}
+    rows = session.connection().execute(_BY_KEYS, {"dataset": dataset_code, "keys": sorted(set(keys))})
+    return {found.record_key: found for found, _, _ in _opened(session, rows)}
+
+
+def find_people(
+    session: Session,
+    *,
+    id_index: bytes | None = None,
+    phone_index: bytes | None = None,
+    block_index: bytes | None = None,
+) -> list[Found]:
+    """All people of the population dataset that share at least one of these keys."""
+    return find_candidates(session, [PersonKeys(id_index, phone_index, block_index)])[0]
+
+
+def find_candidates(session: Session, wanted: Sequence[PersonKeys]) -> list[list[Found]]:
+    """As `find_people` for many at once, with one query: a list for each, in the order asked, by record key."""
+    ids = {keys.id_index.hex() for keys in wanted if keys.id_index}
+    phones = {keys.phone_index for keys in wanted if keys.phone_index}
+    blocks = {keys.block_index for keys in wanted if keys.block_index}
+    if not (ids or phones or blocks):
+        return [[] for _ in wanted]
+    asked = {"dataset": PEOPLE, "keys": sorted(ids), "phones": sorted(phones), "blocks": sorted(blocks)}
+    rows = session.connection().execute(_CANDIDATES, asked)
+    found = sorted(_opened(session, rows), key=lambda one: one[0].record_key)
+    return [[record for record, phone, block in found if _shares(keys, record, phone, block)] for keys in wanted]
+
+
+def _shares(keys: PersonKeys, record: Found, phone: bytes | None, block: bytes | None) -> bool:
+    return (
+        (keys.id_index is not None and keys.id_index.hex() == record.record_key)
+        or (keys.phone_index is not None and keys.phone_index == phone)
+        or (keys.block_index is not None and keys.block_index == block)
+    )
+
+
+def _opened(session: Session, rows: Iterable[Any]) -> list[tuple[Found, bytes | None, bytes | None]]:
+    """Records with their phone and block index; one read of keys for all."""
+    read = list(rows)
+    vault = Vault(session)
+    vault.load(subjects_in(bytes(row.sealed) for row in read if row.sealed is not None))
+    opened = []
+    for row in read:
+        blob = bytes(row.sealed) if row.sealed is not None else None
+        parts = vault.open(blob, context=context_of(row.snapshot_id, row.record_key))
+        found = Found(row.record_key, row.snapshot_id, row.taken_at, place(dict(row.body), parts))
+        opened.append((found, _bytes(row.phone_index), _bytes(row.block_index)))
+    return opened
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+# Importing
+
+
+def import_path(
+    session: Session,
+    dataset_code: str,
+    path: Path,
+    *,
+    actor: str,
+    taken_at: datetime | None = None,
+    progress: RowProgress | None = None,
+) -> Snapshot:
+    """Load a file of this machine as the dataset's new snapshot. The caller commits.
+
+    A file that cannot be taken over gives a snapshot in state `failed`, and the records there were stay current.
+    """
+    digest, lines = _measured(path)
+    snapshot = _new_snapshot(session, dataset_code, sha256=digest, taken_at=taken_at)
+
+    def count(done: int) -> None:
+        if progress is not None:
+            progress(done, max(lines - 1, done))
+
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        load_snapshot(session, snapshot, file, actor=actor, progress=count)
+    return snapshot
+
+
+def request_import(
+    session: Session,
+    dataset_code: str,
+    *,
+    upload: Path,
+    upload_id: UUID,
+    sha256: str,
+    taken_at: datetime | None,
+    actor: str,
+) -> Snapshot:
+    """Keep a sealed upload (`upload_context`) and have a worker load it. `NotFound` for an unknown dataset."""
+    snapshot = _new_snapshot(session, dataset_code, sha256=sha256, taken_at=taken_at, snapshot_id=upload_id)
+    object_store().put(_upload_key(snapshot.id), upload)
+    jobs.enqueue(session, IMPORT_JOB, key=str(snapshot.id), snapshot_id=str(snapshot.id))
+    audit.record(
+        session,
+        actor=actor,
+        action="dataset_import_requested",
+        object_type="snapshot",
+        object_id=str(snapshot.id),
+        dataset=dataset_code,
+    )
+    return snapshot
+
+
+def run_import(session: Session, snapshot_id: UUID) -> None:
+    """Load an upload that `request_import` kept. Running it again after it ended does nothing."""
+    snapshot = session.exec(select(Snapshot).where(Snapshot.id == snapshot_id).with_for_update()).one()
+    if snapshot.state is not ImportState.LOADING:
+        return
+    reader = SealedReader(object_store().stream(_upload_key(snapshot_id)), context=upload_context(snapshot_id))
+    with io.TextIOWrapper(
+        io.BufferedReader(reader), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    ) as file:
+        load_snapshot(session, snapshot, file, actor=IMPORT_JOB)
+
+
+def upload_context(upload_id: UUID) -> bytes:
+    """What an upload's frames are bound to."""
+    return b"upload" + upload_id.bytes
+
+
+def datasets(session: Session) -> list[tuple[Dataset, Snapshot | None]]:
+    """All datasets with their current snapshot, by code."""
+    rows = session.exec(
+        select(Dataset, Snapshot)
+        .join(Snapshot, col(Snapshot.id) == Dataset.current_snapshot_id, isouter=True)
+        .order_by(Dataset.code)
+    )
+    return [(dataset, snapshot) for dataset, snapshot in rows]
+
+
+def snapshot_of(session: Session, snapshot_id: UUID) -> Snapshot:
+    """One load and what became of it. `NotFound` for an unknown id."""
+    snapshot = session.get(Snapshot, snapshot_id)
+    if snapshot is None:
+        raise NotFound
+    return snapshot
+
+
+def rejects_of(session: Session, snapshot_id: UUID, *, actor: str) -> Iterator[bytes]:
+    """The refused rows of a load as CSV; `NotFound` where there are none. They are personal, so reading is audited."""
+    snapshot = snapshot_of(session, snapshot_id)
+    if snapshot.reject_key is None:
+        raise NotFound
+    audit.record(session, actor=actor, action="rejects_read", object_type="snapshot", object_id=str(snapshot_id))
+    return read_rejects(snapshot_id, snapshot.reject_key)
+
+
+def _new_snapshot(
+    session: Session,
+    dataset_code: str,
+    *,
+    sha256: str,
+    taken_at: datetime | None,
+    snapshot_id: UUID | None = None,
+) -> Snapshot:
+    if dataset_code not in SPECS or session.get(Dataset, dataset_code) is None:
+        raise NotFound
+    snapshot = Snapshot(
+        id=snapshot_id or new_id(),
+        dataset_code=dataset_code,
+        taken_at=taken_at or now(),
+        state=ImportState.LOADING,
+        sha256=sha256,
+    )
+    session.add(snapshot)
+    session.flush()
+    return snapshot
+
+
+def _measured(path: Path) -> tuple[str, int]:
+    """SHA-256 and number of lines of a file."""
+    digest, lines = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            lines += block.count(b"\n")
+    return digest.hexdigest(), lines
+
+
+def _upload_key(snapshot_id: UUID) -> str:
+    return f"imports/{snapshot_id}"
+
+
+_RECORDS = """
+    SELECT r.record_key, r.snapshot_id, s.taken_at, r.body, r.sealed, r.phone_index, r.block_index
+    FROM dataset d
+    JOIN snapshot s ON s.id = d.current_snapshot_id
+    JOIN business_record r ON r.snapshot_id = d.current_snapshot_id
+    WHERE d.code = :dataset
+"""
+_BY_KEYS = text(f"{_RECORDS} AND r.record_key = ANY(:keys)")
+_CANDIDATES = text(
+    f"""
+    {_RECORDS} AND r.id IN (
+        SELECT id FROM business_record
+        WHERE snapshot_id = (SELECT current_snapshot_id FROM dataset WHERE code = :dataset)
+          AND record_key = ANY(CAST(:keys AS text[]))
+        UNION SELECT id FROM business_record
+        WHERE snapshot_id = (SELECT current_snapshot_id FROM dataset WHERE code = :dataset)
+          AND phone_index = ANY(CAST(:phones AS bytea[]))
+        UNION SELECT id FROM business_record
+        WHERE snapshot_id = (SELECT current_snapshot_id FROM dataset WHERE code = :dataset)
+          AND block_index = ANY(CAST(:blocks AS bytea[]))
+    )
+    """
+)

@@ -1,0 +1,181 @@
+"""Loads one file as a dataset's new snapshot: all of it or nothing, and readers see the old one until the commit.
+
+Rows go in by COPY, a chunk at a time. The pointer `dataset.current_snapshot_id` moves in the same transaction. A file
+that gives too little is not taken over: the old snapshot stays, the new one is marked as failed with its reason, and
+the refused rows are kept all the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import text
+from sqlmodel import Session, select
+
+from backend.core.clock import now
+from backend.core.enums import ImportState
+from backend.core.errors import ZhiwangError
+from backend.models import Dataset, Grid, Snapshot
+from backend.services import audit
+from backend.services.registry_rejects import RejectFile
+from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, Fields, ImportHeader, Rejected
+from backend.services.registry_sealing import BulkVault, RecordRow, record_key, seal_records
+from backend.services.registry_specs import SPECS, DatasetSpec
+
+Progress = Callable[[int], None]
+"""Called with the number of rows read so far."""
+
+REASONS_SHOWN = 100
+MOST_REJECTED = 0.5
+
+
+class ImportEmpty(ZhiwangError):
+    """No row could be taken over; replacing the records we have by nothing would be a loss."""
+
+    code = "import_empty"
+    status = 422
+    title_zh = "文件中没有可导入的数据，原有数据保持不变"
+    title_en = "No row could be imported; the present records stay"
+
+
+class ImportMostlyRejected(ZhiwangError):
+    """More than half of the rows are bad: most likely the wrong file, or its columns are mixed up."""
+
+    code = "import_mostly_rejected"
+    status = 422
+    title_zh = "超过一半的数据有错误，未导入，原有数据保持不变"
+    title_en = "More than half of the rows are bad; nothing was imported, the present records stay"
+
+
+REFUSALS = (ImportHeader, ImportEmpty, ImportMostlyRejected)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has become of the rows so far."""
+
+    accepted: int = 0
+    rejected: int = 0
+    read: int = 0
+    keys: set[str] = field(default_factory=set)
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+def load_snapshot(
+    session: Session, snapshot: Snapshot, file: TextIO, *, actor: str, progress: Progress | None = None
+) -> None:
+    """Fill a snapshot that is `loading` from an open file and make it current, or mark it `failed`.
+
+    The caller commits. Two loads of one dataset wait for each other at its row.
+    """
+    dataset = session.exec(select(Dataset).where(Dataset.code == snapshot.dataset_code).with_for_update()).one()
+    tally = _Tally()
+    with RejectFile(snapshot.id) as rejects:
+        try:
+            with session.begin_nested():
+                _copy_all(session, snapshot, file, tally, rejects, progress)
+                _check_yield(tally)
+        except REFUSALS as error:
+            snapshot.state, snapshot.failure, tally.accepted = ImportState.FAILED, error.code, 0
+        else:
+            _swap(session, dataset, snapshot)
+        snapshot.reject_key = rejects.store()
+    _finish(session, snapshot, tally, actor=actor)
+
+
+def _copy_all(
+    session: Session, snapshot: Snapshot, file: TextIO, tally: _Tally, rejects: RejectFile, progress: Progress | None
+) -> None:
+    spec = SPECS[snapshot.dataset_code]
+    reader = DatasetFile(file, spec, grids=session.exec(select(Grid.id)).all())
+    rejects.begin(reader.header)
+    for chunk in reader.chunks(CHUNK_ROWS):
+        keyed, twice = _keyed(spec, chunk, tally.keys)
+        rejects.add([*chunk.rejected, *twice])
+        _copy(session, snapshot.id, seal_records(BulkVault(session), spec, snapshot.id, keyed))
+        tally.accepted += len(keyed)
+        tally.rejected += len(chunk.rejected) + len(twice)
+        tally.read += chunk.read
+        tally.reasons += [_reason(bad) for bad in (*chunk.rejected, *twice)][: REASONS_SHOWN - len(tally.reasons)]
+        if progress is not None:
+            progress(tally.read)
+
+
+def _keyed(spec: DatasetSpec, chunk: Chunk, seen: set[str]) -> tuple[list[tuple[str, int, Fields]], list[Rejected]]:
+    """Give each good row its key; the first row of a key stays, later ones are refused."""
+    title = next(column.title for column in spec.columns if column.name == (spec.key or "id_number"))
+    keyed: list[tuple[str, int, Fields]] = []
+    twice: list[Rejected] = []
+    for row in chunk.good:
+        key = record_key(spec, row.fields)
+        if key in seen:
+            twice.append(Rejected(row.line, title, "duplicate_key", row.cells))
+        else:
+            seen.add(key)
+            keyed.append((key, row.line, row.fields))
+    return keyed, twice
+
+
+def _copy(session: Session, snapshot_id: UUID, rows: Sequence[RecordRow]) -> None:
+    """Append rows by binary COPY on the session's own connection, so in its transaction."""
+    driver = session.connection().connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(["uuid", "text", "int4", "text", "bytea", "bytea", "bytea"])
+        for row in rows:
+            copy.write_row(
+                (snapshot_id, row.record_key, row.line, row.body, row.sealed, row.phone_index, row.block_index)
+            )
+
+
+def _check_yield(tally: _Tally) -> None:
+    if tally.accepted == 0:
+        raise ImportEmpty
+    if tally.rejected > MOST_REJECTED * tally.read:
+        raise ImportMostlyRejected
+
+
+def _swap(session: Session, dataset: Dataset, snapshot: Snapshot) -> None:
+    """Point readers to the new snapshot. The one before stays for checks that began with it; older ones go."""
+    session.connection().execute(_PURGE, {"dataset": dataset.code})
+    previous = session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
+    if previous is not None:
+        previous.state = ImportState.SUPERSEDED
+    dataset.current_snapshot_id = snapshot.id
+    snapshot.state = ImportState.CURRENT
+
+
+def _finish(session: Session, snapshot: Snapshot, tally: _Tally, *, actor: str) -> None:
+    snapshot.loaded_at = now()
+    snapshot.accepted, snapshot.rejected = tally.accepted, tally.rejected
+    snapshot.reasons = sorted(tally.reasons, key=lambda reason: int(reason["line"]))
+    session.flush()
+    audit.record(
+        session,
+        actor=actor,
+        action="dataset_imported" if snapshot.failure is None else "dataset_import_failed",
+        object_type="snapshot",
+        object_id=str(snapshot.id),
+        dataset=snapshot.dataset_code,
+        accepted=snapshot.accepted,
+        rejected=snapshot.rejected,
+        failure=snapshot.failure,
+    )
+
+
+def _reason(bad: Rejected) -> dict[str, Any]:
+    return {"line": bad.line, "column": bad.column, "code": bad.code}
+
+
+_COPY = (
+    "COPY business_record (snapshot_id, record_key, line, body, sealed, phone_index, block_index) "
+    "FROM STDIN (FORMAT BINARY)"
+)
+_PURGE = text(
+    """
+    DELETE FROM business_record
+    WHERE snapshot_id IN (SELECT id FROM snapshot WHERE dataset_code = :dataset AND state = 'superseded')
+    """
+)
