@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from alembic import command
 from alembic.config import Config
 from fastapi.testclient import TestClient
@@ -22,6 +23,7 @@ from backend.core.db import dialect_url, engine_for, make_engine
 from backend.core.settings import PROJECT_ROOT, get_settings
 from backend.embedded.postgres import EmbeddedPostgres
 from backend.embedded.valkey import EmbeddedValkey
+from tests.live import Live
 from tests.world import World
 
 TEMPLATE = "zhiwang_template"
@@ -171,3 +173,24 @@ def valkey(_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def live(database: str, valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Live]:
+    """API, worker and beat as processes, over a database of their own and an emptied broker."""
+    redis.Redis.from_url(valkey.redis_url()).flushall()
+    settings = {
+        "BROKER_URL": valkey.celery_url(),
+        "STATE_DIR": str(tmp_path / "state"),
+        "SWEEP_SECONDS": "1",
+        "JOB_LEASE_SECONDS": "10",
+        "LOG_LEVEL": "INFO",
+    }
+    stack = Live(tmp_path, {**os.environ, **settings})
+    try:
+        stack.start_api()
+        stack.start_worker()
+        stack.start_beat()
+        yield stack
+    finally:
+        stack.stop()
