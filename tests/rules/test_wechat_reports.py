@@ -170,6 +170,13 @@ def test_a_message_joins_within_the_window_or_when_it_was_asked_for(part: Part, 
     assert belongs(WITH_PHOTO, part, at=at, span=SPAN) is joins
 
 
+def test_what_follows_the_confirmation_begins_another_report_though_a_photo_is_still_on_its_way() -> None:
+    finished = built((0, Picture("a")), (1, Place(*HERE)), (2, Confirmation()))
+    assert not belongs(finished, Picture("b"), at=later(30), span=SPAN)
+    assert belongs(finished, Picture("b"), at=later(29), span=SPAN), "sent before the word, came after it"
+    assert belongs(finished, Confirmation(), at=later(31), span=SPAN)
+
+
 def test_a_full_report_takes_no_more_but_the_confirmation() -> None:
     full = built(*((float(number), Picture("a")) for number in range(MAX_PHOTOS)))
     assert not belongs(full, Picture("b"), at=later(31), span=SPAN)

@@ -171,12 +171,14 @@ def belongs(draft: Draft, part: Part, *, at: datetime, span: Span) -> bool:
     """Whether a message sent `at` is part of this unfinished report.
 
     It is when sent within the window. Within a day it is also when it is what the citizen was asked for: just what
-    the report lacks, or the word that it is complete.
+    the report lacks, or the word that it is complete. What follows that word begins another report, also while a
+    photo of this one is still on its way.
     """
     asked_for = span.opened_at <= at <= span.last_at + INCOMPLETE_KEPT
     if isinstance(part, Confirmation):
         return span.reaches(at) or asked_for
-    if draft.full:
+    finished = draft.confirmed and not missing(draft) and at >= span.last_at
+    if draft.full or finished:
         return False
     brings = {Picture: "photo", Place: "location"}.get(type(part))
     return span.reaches(at) or (asked_for and brings in missing(draft))
