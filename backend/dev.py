@@ -11,6 +11,7 @@ settings from the environment this module gives it.
 import errno
 import http.client
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -118,13 +119,26 @@ class Stack:
         """What every child shall see, wherever we had it from."""
         generated = {} if self.settings.environment == "production" else self.state.secrets()
         missing = {name: value for name, value in generated.items() if not self._is_set(name)}
-        return missing | {
-            "STATE_DIR": str(self.state.path),
-            "MEDIA_URL": self.settings.media_url or (self.state.path / "media").as_uri(),
-            "HOST": self.settings.host,
-            "PORT": str(self.settings.port),
-            "PYTHONUNBUFFERED": "1",
-        }
+        return (
+            missing
+            | self._demo_settings()
+            | {
+                "STATE_DIR": str(self.state.path),
+                "MEDIA_URL": self.settings.media_url or (self.state.path / "media").as_uri(),
+                "HOST": self.settings.host,
+                "PORT": str(self.settings.port),
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
+
+    def _demo_settings(self) -> dict[str, str]:
+        """Where the demo day listens as WeChat's API, unless the settings name a real official account."""
+        if not self.settings.demo or self.settings.environment == "production" or self._is_set("WECHAT_APP_SECRET"):
+            return {}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        return {"WECHAT_API_URL": f"http://127.0.0.1:{port}", "WECHAT_APP_SECRET": secrets.token_hex(16)}
 
     def _is_set(self, name: str) -> bool:
         value = getattr(self.settings, name.lower())
@@ -294,7 +308,7 @@ def run_cli(settings: Settings, arguments: Sequence[str]) -> NoReturn:
     if not state.is_locked():
         raise Failed("服务没有运行，请先执行 make run · nothing is running: make run starts it")
     os.chdir(PROJECT_ROOT)
-    os.execve(sys.executable, python("backend.cli", *arguments), {**os.environ, **state.environment()})
+    os.execve(sys.executable, python("backend.cli", *arguments), {**os.environ, **state.environment()})  # noqa: S606
 
 
 def main(arguments: Sequence[str] = ()) -> int:
