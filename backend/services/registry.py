@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,7 @@ from backend.services.registry_load import load_snapshot
 from backend.services.registry_rejects import read_rejects
 from backend.services.registry_sealing import context_of
 from backend.services.registry_specs import SPECS
+from backend.services.registry_uploads import Upload, upload_context
 from backend.services.sealing import Vault, place, subjects_in
 
 IMPORT_JOB = "registry.import"
@@ -166,18 +168,11 @@ def import_path(
 
 
 def request_import(
-    session: Session,
-    dataset_code: str,
-    *,
-    upload: Path,
-    upload_id: UUID,
-    sha256: str,
-    taken_at: datetime | None,
-    actor: str,
+    session: Session, dataset_code: str, *, upload: Upload, taken_at: datetime | None, actor: str
 ) -> Snapshot:
-    """Keep a sealed upload (`upload_context`) and have a worker load it. `NotFound` for an unknown dataset."""
-    snapshot = _new_snapshot(session, dataset_code, sha256=sha256, taken_at=taken_at, snapshot_id=upload_id)
-    object_store().put(_upload_key(snapshot.id), upload)
+    """Keep a finished upload and have a worker load it. `NotFound` for an unknown dataset."""
+    snapshot = _new_snapshot(session, dataset_code, sha256=upload.sha256, taken_at=taken_at, snapshot_id=upload.id)
+    object_store().put(_upload_key(snapshot.id), upload.path)
     jobs.enqueue(session, IMPORT_JOB, key=str(snapshot.id), snapshot_id=str(snapshot.id))
     audit.record(
         session,
@@ -202,11 +197,6 @@ def run_import(session: Session, snapshot_id: UUID) -> None:
         load_snapshot(session, snapshot, file, actor=IMPORT_JOB)
 
 
-def upload_context(upload_id: UUID) -> bytes:
-    """What an upload's frames are bound to."""
-    return b"upload" + upload_id.bytes
-
-
 def datasets(session: Session) -> list[tuple[Dataset, Snapshot | None]]:
     """All datasets with their current snapshot, by code."""
     rows = session.exec(
@@ -215,6 +205,12 @@ def datasets(session: Session) -> list[tuple[Dataset, Snapshot | None]]:
         .order_by(Dataset.code)
     )
     return [(dataset, snapshot) for dataset, snapshot in rows]
+
+
+def check_dataset(session: Session, dataset_code: str) -> None:
+    """`NotFound` for a dataset that cannot be imported, before a byte of it is read."""
+    if dataset_code not in SPECS or session.get(Dataset, dataset_code) is None:
+        raise NotFound
 
 
 def snapshot_of(session: Session, snapshot_id: UUID) -> Snapshot:
@@ -231,7 +227,8 @@ def rejects_of(session: Session, snapshot_id: UUID, *, actor: str) -> Iterator[b
     if snapshot.reject_key is None:
         raise NotFound
     audit.record(session, actor=actor, action="rejects_read", object_type="snapshot", object_id=str(snapshot_id))
-    return read_rejects(snapshot_id, snapshot.reject_key)
+    rows = read_rejects(snapshot_id, snapshot.reject_key)
+    return chain([next(rows)], rows)
 
 
 def _new_snapshot(
@@ -242,8 +239,7 @@ def _new_snapshot(
     taken_at: datetime | None,
     snapshot_id: UUID | None = None,
 ) -> Snapshot:
-    if dataset_code not in SPECS or session.get(Dataset, dataset_code) is None:
-        raise NotFound
+    check_dataset(session, dataset_code)
     snapshot = Snapshot(
         id=snapshot_id or new_id(),
         dataset_code=dataset_code,

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from backend.services.objects import object_store
 from backend.services.registry_files import SealedReader, SealedWriter
-from backend.services.registry_rows import Cells, Rejected
+from backend.services.registry_rows import REASONS, Cells, Rejected
 
 TITLES = ["行号", "字段", "原因"]
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -41,7 +42,7 @@ class RejectFile:
     def add(self, rows: Iterable[Rejected]) -> None:
         """Append refused rows as they came."""
         for row in rows:
-            self._writer.write(_line([str(row.line), row.column, row.code, *row.cells]))
+            self._writer.write(_line([str(row.line), row.column, f"{REASONS[row.code]} {row.code}", *row.cells]))
             self._rows += 1
 
     def store(self) -> str | None:
@@ -58,8 +59,9 @@ class RejectFile:
 def read_rejects(snapshot_id: UUID, key: str) -> Iterator[bytes]:
     """The refused rows as CSV with a byte order mark, fit for a spreadsheet: no cell is read as a formula."""
     reader = SealedReader(object_store().stream(key), context=_context(snapshot_id))
-    yield "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
-    for row in csv.reader(io.TextIOWrapper(io.BufferedReader(reader), encoding="utf-8", newline="")):
+    rows = csv.reader(io.TextIOWrapper(io.BufferedReader(reader), encoding="utf-8", newline=""))
+    yield BYTE_ORDER_MARK + _line(next(rows))
+    for row in rows:
         yield _line([harmless(cell) for cell in row])
 
 

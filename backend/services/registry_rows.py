@@ -26,8 +26,24 @@ Cells = list[str]
 Fields = dict[str, Any]
 
 
+REASONS = {
+    "unreadable": "该行不是有效的 CSV",
+    "cell_count": "列数与表头不符",
+    "bad_character": "含有无法识别的字符（文件须为 UTF-8 编码）",
+    "required": "缺少必填项",
+    "too_long": "内容过长",
+    "malformed": "格式不正确",
+    "unknown_choice": "不在可选值之内",
+    "out_of_bounds": "超出允许范围",
+    "unknown_grid": "网格编码不存在",
+    "check_digit": "校验位不正确",
+    "duplicate_key": "与文件中前面的记录重复",
+}
+"""Why a row is refused: code, and what people read."""
+
+
 class ImportHeader(ZhiwangError):
-    """The file is no CSV in UTF-8 with the columns of its dataset. `missing` and `unknown` name columns."""
+    """The file is no CSV in UTF-8 with the columns of its dataset."""
 
     code = "import_header"
     status = 422
@@ -151,16 +167,11 @@ def _columns_of(header: Cells, spec: DatasetSpec) -> list[Column]:
     """The column of each cell. Titles and field names are both understood."""
     by_name = {column.name: column for column in spec.columns} | {column.title: column for column in spec.columns}
     columns = [by_name[title] for title in header if title in by_name]
-    unknown = [title[:40] for title in header if title not in by_name]
     names = [column.name for column in columns]
     missing = [column.title for column in spec.columns if column.required and column.name not in names]
-    if unknown or missing or len(set(names)) < len(names):
-        raise ImportHeader(missing=missing, unknown=[_printable(title) for title in unknown[:20]])
+    if missing or len(columns) < len(header) or len(set(names)) < len(names):
+        raise ImportHeader
     return columns
-
-
-def _printable(title: str) -> str:
-    return title.encode("utf-8", "replace").decode()
 
 
 def _apart(rows: list[_Row]) -> tuple[list[_Row], list[Rejected]]:

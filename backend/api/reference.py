@@ -1,0 +1,62 @@
+"""Code tables, territory and forms, for any caller who is logged in. Answers carry an ETag; unchanged ones are 304."""
+
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Response
+
+from backend.api.deps import CallerDep, DbSession, current_caller
+from backend.services import reference
+
+router = APIRouter(
+    prefix="/reference/v1", tags=["参考数据 reference"], responses={304: {"description": "Unchanged (If-None-Match)"}}
+)
+
+IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
+LoggedIn = Depends(current_caller)
+
+
+@router.get("/territory", dependencies=[LoggedIn], summary="City, districts, streets and communities")
+def territory(session: DbSession, known: IfNoneMatch = "") -> Response:
+    return _answer({"territory": reference.territory_units(session)}, known)
+
+
+@router.get("/grids", summary="A worker's own grids with polygons; for others those of their territory")
+def grids(session: DbSession, caller: CallerDep, known: IfNoneMatch = "") -> Response:
+    return _answer({"grids": reference.grids(session, caller)}, known)
+
+
+@router.get("/event-classes", dependencies=[LoggedIn], summary="Classes and subclasses of events and components")
+def event_classes(session: DbSession, known: IfNoneMatch = "") -> Response:
+    return _answer({"event_classes": reference.event_classes(session)}, known)
+
+
+@router.get("/standards", dependencies=[LoggedIn], summary="When a case is registered, its limit, and what closes it")
+def standards(session: DbSession, known: IfNoneMatch = "") -> Response:
+    return _answer({"standards": reference.standards(session)}, known)
+
+
+@router.get("/queues", dependencies=[LoggedIn], summary="12345 queues")
+def queues(session: DbSession, known: IfNoneMatch = "") -> Response:
+    return _answer({"queues": reference.queues(session)}, known)
+
+
+@router.get("/calendar", dependencies=[LoggedIn], summary="Working days and holidays as far as they are known")
+def calendar(session: DbSession, known: IfNoneMatch = "") -> Response:
+    return _answer({"calendar": reference.calendar(session)}, known)
+
+
+@router.get("/kinds", dependencies=[LoggedIn], summary="The form of each kind as JSON Schema")
+def kinds(known: IfNoneMatch = "") -> Response:
+    return _answer({"kinds": reference.kinds()}, known)
+
+
+def _answer(value: Any, known: str) -> Response:
+    """The value, or 304 where the caller has it. Grids differ by caller, so nothing is shared between callers."""
+    body = msgspec.json.encode(value)
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if known.strip() == "*" or tag in {part.strip().removeprefix("W/") for part in known.split(",")}:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)

@@ -1,0 +1,176 @@
+"""Departments' datasets: handing a file over, what became of it, and the rows that were refused."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
+
+from backend.api.deps import DbSession, require
+from backend.core.enums import ImportState, Role
+from backend.models import Dataset, Snapshot
+from backend.services import registry
+from backend.services.registry_rows import REASONS
+from backend.services.registry_uploads import ImportCutOff, Upload
+from backend.services.sessions import Caller
+
+router = APIRouter(prefix="/registry/v1", tags=["业务数据 registry"])
+
+BLOCK_BYTES = 256 * 1024
+STALL_SECONDS = 20.0
+CSV_BODY = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
+
+Steward = Annotated[Caller, Depends(require(Role.STEWARD, Role.SYSTEM_ADMIN))]
+RejectReader = Annotated[Caller, Depends(require(Role.STEWARD))]
+Reader = Annotated[Caller, Depends(require(Role.STEWARD, Role.SYSTEM_ADMIN, Role.SUPERVISOR, Role.AUDITOR))]
+
+
+class Reason(BaseModel):
+    """Why a row was refused; its content is in the reject file only."""
+
+    line: int
+    column: str
+    code: str
+    text: str
+
+
+class Import(BaseModel):
+    """One load of a dataset. `reasons` are those of the first hundred refused rows; `failure` is an error code."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "snapshot_id": "0199c5f0-2b1e-7c00-9a51-3f2f6f0c9d11",
+                    "dataset": "population",
+                    "state": "current",
+                    "taken_at": "2026-10-09T08:00:00Z",
+                    "loaded_at": "2026-10-09T08:00:12Z",
+                    "accepted": 100000,
+                    "rejected": 1,
+                    "failure": None,
+                    "reasons": [{"line": 27, "column": "证件号码", "code": "check_digit", "text": "校验位不正确"}],
+                }
+            ]
+        }
+    )
+
+    snapshot_id: UUID
+    dataset: str
+    state: ImportState
+    taken_at: datetime
+    loaded_at: datetime | None
+    accepted: int
+    rejected: int
+    failure: str | None
+    reasons: list[Reason]
+
+
+class DatasetView(BaseModel):
+    """A dataset and the load that readers see now, if any."""
+
+    code: str
+    name: str
+    department_code: str
+    legal_basis: str
+    current: Import | None
+
+
+class Datasets(BaseModel):
+    datasets: list[DatasetView]
+
+
+@router.get("/datasets", summary="Departments' datasets and their current snapshots")
+def list_datasets(session: DbSession, _: Reader) -> Datasets:
+    return Datasets(datasets=[_dataset(*pair) for pair in registry.datasets(session)])
+
+
+@router.post(
+    "/datasets/{code}/imports",
+    status_code=202,
+    summary="Hand over a CSV file (UTF-8) as the dataset's next snapshot",
+    openapi_extra=CSV_BODY,
+)
+async def import_dataset(
+    code: str,
+    request: Request,
+    session: DbSession,
+    caller: Steward,
+    taken_at: Annotated[AwareDatetime | None, Query(description="When the department took the data")] = None,
+) -> Import:
+    """The file is sealed while it comes in; no database connection is held meanwhile."""
+    await run_in_threadpool(registry.check_dataset, session, code)
+    await run_in_threadpool(session.commit)
+    with Upload() as upload:
+        await _receive(request, upload)
+        snapshot = await run_in_threadpool(
+            registry.request_import, session, code, upload=upload, taken_at=taken_at, actor=str(caller.account_id)
+        )
+    return _import(snapshot)
+
+
+@router.get("/imports/{snapshot_id}", summary="What became of a load, with the first hundred refused rows")
+def read_import(snapshot_id: UUID, session: DbSession, _: Reader) -> Import:
+    return _import(registry.snapshot_of(session, snapshot_id))
+
+
+@router.get(
+    "/imports/{snapshot_id}/rejects",
+    summary="The refused rows as they came, as CSV; audited",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {}}}},
+)
+def read_rejects(snapshot_id: UUID, session: DbSession, caller: RejectReader) -> StreamingResponse:
+    rows = registry.rejects_of(session, snapshot_id, actor=str(caller.account_id))
+    headers = {
+        "Content-Disposition": f'attachment; filename="rejects-{snapshot_id}.csv"',
+        "Cache-Control": "no-store",
+    }
+    return StreamingResponse(rows, media_type="text/csv", headers=headers)
+
+
+async def _receive(request: Request, upload: Upload) -> None:
+    """Take the body into the upload. `ImportCutOff` where it stops before its end."""
+    stream = request.stream()
+    block = bytearray()
+    while True:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                part = await anext(stream, None)
+        except (ClientDisconnect, TimeoutError) as error:
+            raise ImportCutOff from error
+        block += part or b""
+        if part is None or len(block) >= BLOCK_BYTES:
+            await run_in_threadpool(upload.write, bytes(block))
+            block.clear()
+        if part is None:
+            return await run_in_threadpool(upload.finish)
+
+
+def _dataset(dataset: Dataset, current: Snapshot | None) -> DatasetView:
+    return DatasetView(
+        code=dataset.code,
+        name=dataset.name,
+        department_code=dataset.department_code,
+        legal_basis=dataset.legal_basis,
+        current=_import(current) if current else None,
+    )
+
+
+def _import(snapshot: Snapshot) -> Import:
+    return Import(
+        snapshot_id=snapshot.id,
+        dataset=snapshot.dataset_code,
+        state=snapshot.state,
+        taken_at=snapshot.taken_at,
+        loaded_at=snapshot.loaded_at,
+        accepted=snapshot.accepted,
+        rejected=snapshot.rejected,
+        failure=snapshot.failure,
+        reasons=[Reason(**reason, text=REASONS[reason["code"]]) for reason in snapshot.reasons],
+    )
