@@ -1,7 +1,6 @@
 """Pure rules of the media room: tus headers, byte ranges, verdicts on photos, and completeness of a record."""
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ def parse_metadata(header: str) -> dict[str, str]:
             raise BadHeader("Upload-Metadata: a key occurs twice")
         try:
             values[key] = base64.b64decode(encoded.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise BadHeader("Upload-Metadata: not base64 of UTF-8") from error
     return values
 
@@ -156,7 +155,7 @@ def parse_checksum(header: str | None) -> Checksum | None:
         raise BadHeader("Upload-Checksum: algorithm not supported")
     try:
         digest = base64.b64decode(encoded.strip(), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise BadHeader("Upload-Checksum: not base64") from error
     if len(digest) != CHECKSUM_ALGORITHMS[algorithm]:
         raise BadHeader("Upload-Checksum: wrong length")

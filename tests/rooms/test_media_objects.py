@@ -1,0 +1,133 @@
+"""One contract for both object stores: the local folder, and S3 as `moto` plays it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import obstore
+import pytest
+from moto.server import ThreadedMotoServer
+from obstore.exceptions import GenericError
+
+from backend.core.errors import Unavailable
+from backend.services import objects
+from backend.services.objects import ObjectMissing, ObjectStore, StoreFull, StoreUnavailable, open_store
+
+BUCKET = "zhiwang-test"
+KEY = "originals/0a/photo-1.jpg"
+
+
+@pytest.fixture(scope="module")
+def s3_location() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }
+    before = dict(os.environ)
+    os.environ |= settings
+    boto3.client("s3", region_name="us-east-1", endpoint_url=settings["AWS_ENDPOINT_URL"]).create_bucket(Bucket=BUCKET)
+    yield f"s3://{BUCKET}/media"
+    os.environ.clear()
+    os.environ |= before
+    server.stop()
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "local":
+        return open_store((tmp_path / "media").as_uri())
+    return open_store(request.getfixturevalue("s3_location"))
+
+
+def test_what_was_put_is_got(store: ObjectStore) -> None:
+    store.put(KEY, b"0123456789")
+    assert store.get(KEY) == b"0123456789"
+    assert store.head(KEY) == 10
+    assert store.get_range(KEY, 2, 5) == b"234"
+    assert b"".join(store.stream(KEY)) == b"0123456789"
+
+
+def test_putting_again_replaces(store: ObjectStore) -> None:
+    store.put(KEY, b"old")
+    store.put(KEY, b"newer")
+    assert store.get(KEY) == b"newer"
+
+
+def test_a_large_file_goes_in_parts_and_comes_in_blocks(store: ObjectStore, tmp_path: Path) -> None:
+    content = os.urandom(1024) * 12 * 1024
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    store.put("originals/large", source)
+    blocks = list(store.stream("originals/large"))
+    assert b"".join(blocks) == content
+    assert len(blocks) > 1
+    assert store.get_range("originals/large", len(content) - 4, len(content)) == content[-4:]
+
+
+def test_what_is_not_there_is_said_to_be_missing(store: ObjectStore) -> None:
+    for read in (store.get, store.head, lambda key: list(store.stream(key)), lambda key: store.get_range(key, 0, 1)):
+        with pytest.raises(ObjectMissing):
+            read("originals/none")
+
+
+def test_deleting_twice_is_harmless(store: ObjectStore) -> None:
+    store.put(KEY, b"x")
+    store.delete(KEY)
+    store.delete(KEY)
+    with pytest.raises(ObjectMissing):
+        store.get(KEY)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", "a/.hidden", "a\0b", "相片", "a b"]
+)
+def test_keys_that_could_point_elsewhere_are_refused(store: ObjectStore, key: str) -> None:
+    for act in (store.get, store.delete, store.head, lambda bad: store.put(bad, b"x")):
+        with pytest.raises(ValueError, match="not a key"):
+            act(key)
+
+
+def test_a_local_put_is_flushed_with_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(objects, "flush_to_disk", flushed.append)
+    root = tmp_path / "media"
+    open_store(root.as_uri()).put(KEY, b"x")
+    assert flushed == [root / KEY, root / "originals/0a", root / "originals", root]
+
+
+def test_a_full_disk_is_told_from_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path.as_uri())
+    faults: list[tuple[Exception, type[Exception]]] = [
+        (OSError(errno.ENOSPC, "no space"), StoreFull),
+        (GenericError("Unable to copy data to file: No space left on device (os error 28)"), StoreFull),
+        (GenericError("connection refused"), StoreUnavailable),
+        (PermissionError("denied"), StoreUnavailable),
+    ]
+    for fault, expected in faults:
+
+        def fail(*_: object, fault: Exception = fault, **__: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(obstore, "put", fail)
+        with pytest.raises(expected):
+            store.put(KEY, b"x")
+
+
+def test_an_s3_store_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with pytest.raises(Unavailable):
+        open_store(f"s3://{BUCKET}").get(KEY)
+
+
+def test_another_kind_of_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="MEDIA_URL"):
+        open_store("ftp://example.org/x")
