@@ -71,6 +71,7 @@ class Live:
             self.listener.close()
 
     def _answers(self) -> bool:
+        assert self.processes["api"].poll() is None, (self.folder / "api.log").read_text()[-2000:]
         with suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200
         return False
