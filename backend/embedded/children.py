@@ -89,6 +89,8 @@ def spawn(
             env=None if environment is None else dict(environment),
             pass_fds=keep,
             start_new_session=True,
+            # What our children write is for this account only: photographs, imports, logs.
+            umask=0o077,
             user=user,
             group=group,
             extra_groups=[] if account else None,
