@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
+import workflows.channels.tasks
+import workflows.notify.tasks  # noqa: F401  both register their handlers
 from backend import jobs
 from backend.core.db import engine_for, transaction
 from backend.demo.wechat_api import Call, FakeWechatApi, WechatSender

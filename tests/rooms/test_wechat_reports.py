@@ -9,8 +9,6 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-import workflows.channels.tasks
-import workflows.notify.tasks  # noqa: F401  both register their handlers
 from backend.core.crypto import key_ring
 from backend.core.db import engine_for, transaction
 from backend.core.enums import PhotoState, ReportState
