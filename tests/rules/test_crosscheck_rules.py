@@ -396,11 +396,5 @@ def test_every_verdict_can_be_given() -> None:
     tables += [test_a_house_is_compared_with_the_register_and_the_grids]
     tables += [test_an_organisation_is_compared_with_the_register, test_a_component_is_compared_with_its_record]
     tables += [test_candidates_by_phone_or_birth_date_count_only_when_one_stands_out]
-    shown = {
-        finding
-        for table in tables
-        for mark in table.pytestmark  # type: ignore[attr-defined]
-        for row in mark.args[1]
-        for finding in row[-1]
-    }
+    shown = {finding for table in tables for mark in table.pytestmark for row in mark.args[1] for finding in row[-1]}
     assert shown == set(VerdictKind)

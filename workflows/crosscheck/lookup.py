@@ -1,16 +1,16 @@
 """All that the rules need to know about a batch of entries, in a number of statements that its size does not change."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session, col, select
 
 from backend.core.enums import Kind
+from backend.core.errors import Unavailable
 from backend.kinds import identity_of
-from backend.models import Dataset, Document, EventClass, Snapshot, TerritoryUnit
+from backend.models import Document, EventClass, TerritoryUnit
 from backend.services import records, registry, territory
 from workflows.crosscheck.addresses import gazetteer_of
 from workflows.crosscheck.facts import DATASET_OF, Candidate, Entry, Home, Known, Source, place_of
@@ -18,18 +18,32 @@ from workflows.crosscheck.others import neighbours_of, twins_of
 from workflows.crosscheck.ruleset import Compared, Rules
 from workflows.crosscheck.similarity import Scorer
 
+SnapshotRef = dict[str, str]
+"""A snapshot as a verdict names it: `snapshot_id` and `taken_at`."""
 
-@dataclass(slots=True)
+
+class SnapshotChanged(Unavailable):
+    """A dataset got a new snapshot in the middle of a check, which is simply repeated."""
+
+    code = "snapshot_changed"
+    title_zh = "业务数据正在更新，请稍后重试"
+    title_en = "Business records changed during the check; it is repeated"
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
-    """What is known per entry, and per dataset the snapshot that was read (`snapshot_id`, `taken_at`)."""
+    """What is known per entry, and the snapshot that was read per dataset."""
 
-    known: dict[Source, Known] = field(default_factory=dict)
-    snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
+    known: Mapping[Source, Known]
+    snapshots: Mapping[str, SnapshotRef]
 
 
 def gather(session: Session, entries: Sequence[Entry], rules: Rules) -> Gathered:
-    """Look up business records, houses, twins, neighbours, grids and classes of all entries."""
-    snapshots = current_snapshots(session)
+    """Look up business records, houses, twins, neighbours, grids and classes of all entries.
+
+    `SnapshotChanged` where a load ended meanwhile: a verdict names the one snapshot that it is based on.
+    """
+    snapshots = _read_snapshots(session)
     scorer = Scorer(rules.likeness, gazetteer_of(_units(session)))
     homes = _homes(session, entries, scorer)
     candidates = _people(session, entries, rules, scorer, homes) | _keyed(session, entries, rules, scorer)
@@ -48,15 +62,15 @@ def gather(session: Session, entries: Sequence[Entry], rules: Rules) -> Gathered
         )
         for entry in entries
     }
+    if _read_snapshots(session) != snapshots:
+        raise SnapshotChanged
     return Gathered(known, snapshots)
 
 
-def current_snapshots(session: Session) -> dict[str, dict[str, str]]:
-    """Per dataset with records in force: its snapshot, and when that was taken."""
-    query = select(Dataset.code, Snapshot).join(Snapshot, col(Snapshot.id) == Dataset.current_snapshot_id)
+def _read_snapshots(session: Session) -> dict[str, SnapshotRef]:
     return {
-        code: {"snapshot_id": str(snapshot.id), "taken_at": snapshot.taken_at.isoformat()}
-        for code, snapshot in session.exec(query).all()
+        code: {"snapshot_id": str(current.snapshot_id), "taken_at": current.taken_at.isoformat()}
+        for code, current in registry.current_snapshots(session).items()
     }
 
 
@@ -101,42 +115,18 @@ def _people(
     people = _of_kind(entries, Kind.PERSON)
     if not people:
         return {}
-    indexes = {entry.source: records.indexes(Kind.PERSON, dict(entry.fields)) for entry in people}
-    found = registry.find_people(
-        session,
-        id_indexes=sorted({index.id_index for index in indexes.values() if index.id_index}),
-        phone_indexes=sorted({index.phone_index for index in indexes.values() if index.phone_index}),
-        block_indexes=sorted({index.block_index for index in indexes.values() if index.block_index}),
-    )
-    table = _by_index(found)
+    found = registry.find_candidates(session, [_person_keys(entry) for entry in people])
     return {
         entry.source: [
-            _candidate(entry, record, rules.person.compared, scorer, homes.get(entry.source))
-            for record in _listed(table, indexes[entry.source])
+            _candidate(entry, record, rules.person.compared, scorer, homes.get(entry.source)) for record in some
         ]
-        for entry in people
+        for entry, some in zip(people, found, strict=True)
     }
 
 
-def _by_index(found: Iterable[registry.Found]) -> dict[tuple[str, bytes], list[registry.Found]]:
-    table: dict[tuple[str, bytes], list[registry.Found]] = defaultdict(list)
-    for record in found:
-        for key in _keys(records.indexes(Kind.PERSON, dict(record.fields))):
-            table[key].append(record)
-    return table
-
-
-def _keys(indexes: records.Indexes) -> list[tuple[str, bytes]]:
-    named = {"id": indexes.id_index, "phone": indexes.phone_index, "block": indexes.block_index}
-    return [(name, index) for name, index in named.items() if index]
-
-
-def _listed(
-    table: Mapping[tuple[str, bytes], list[registry.Found]], indexes: records.Indexes
-) -> Iterable[registry.Found]:
-    """Records that share an index with the entry, each once."""
-    found = {record.record_key: record for key in _keys(indexes) for record in table.get(key, ())}
-    return found.values()
+def _person_keys(entry: Entry) -> registry.PersonKeys:
+    indexes = records.indexes(Kind.PERSON, dict(entry.fields))
+    return registry.PersonKeys(indexes.id_index, indexes.phone_index, indexes.block_index)
 
 
 def _candidate(

@@ -13,7 +13,8 @@ from sqlmodel import Session, col, select
 from backend.core.clock import now
 from backend.core.enums import Kind, Role, SourceType, VerdictKind
 from backend.core.errors import NotFound
-from backend.models import Document, Membership, Report, Verdict
+from backend.models import Document, Report, Verdict
+from backend.services import territory
 from backend.services.masking import shown
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
@@ -29,7 +30,10 @@ CITY_CODE_LENGTH = 4
 def verdicts_of(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> list[VerdictOut]:
     """The verdicts on one entry, the newest first. `NotFound` where the entry is outside the caller's scope."""
     table = Document if source_type is SourceType.DOCUMENT else Report
-    if session.exec(select(table.id).where(table.id == source_id, _visible(caller, source_type))).first() is None:
+    if (
+        session.exec(select(table.id).where(table.id == source_id, _visible(session, caller, source_type))).first()
+        is None
+    ):
         raise NotFound
     query = select(Verdict).where(Verdict.source_type == source_type, Verdict.source_id == source_id)
     found = session.exec(query.order_by(col(Verdict.created_at).desc(), col(Verdict.id).desc())).all()
@@ -39,7 +43,7 @@ def verdicts_of(session: Session, caller: Caller, source_type: SourceType, sourc
 def verdict_with_evidence(session: Session, caller: Caller, verdict_id: UUID) -> VerdictDetail:
     """One verdict with its evidence, masked. `NotFound` where its entry is outside the caller's scope."""
     query = select(Verdict).where(Verdict.id == verdict_id)
-    verdict = session.exec(_with_sources(query).where(_in_scope(caller))).first()
+    verdict = session.exec(_with_sources(query).where(_in_scope(session, caller))).first()
     if verdict is None:
         raise NotFound
     items = open_evidence(Vault(session), {verdict.id: verdict.evidence})[verdict.id]
@@ -54,7 +58,7 @@ def summary(session: Session, caller: Caller) -> Summary:
     )
     counts: dict[VerdictKind, int] = {}
     sources: dict[SourceType, int] = {}
-    for source_type, verdict, count in session.exec(_with_sources(query).where(_in_scope(caller))).all():
+    for source_type, verdict, count in session.exec(_with_sources(query).where(_in_scope(session, caller))).all():
         counts[verdict] = counts.get(verdict, 0) + count
         sources[source_type] = sources.get(source_type, 0) + count
     ordered = {kind: counts[kind] for kind in VerdictKind if kind in counts}
@@ -69,17 +73,17 @@ def _with_sources(query: Any) -> Any:
     )
 
 
-def _in_scope(caller: Caller) -> ColumnElement[bool]:
+def _in_scope(session: Session, caller: Caller) -> ColumnElement[bool]:
     return or_(
-        and_(col(Document.id).is_not(None), _visible(caller, SourceType.DOCUMENT)),
-        and_(col(Report.id).is_not(None), _visible(caller, SourceType.REPORT)),
+        and_(col(Document.id).is_not(None), _visible(session, caller, SourceType.DOCUMENT)),
+        and_(col(Report.id).is_not(None), _visible(session, caller, SourceType.REPORT)),
     )
 
 
-def _visible(caller: Caller, source_type: SourceType) -> ColumnElement[bool]:
+def _visible(session: Session, caller: Caller, source_type: SourceType) -> ColumnElement[bool]:
     """Whether an entry lies in the caller's scope. Reports outside every grid are the city's; none are a worker's."""
     if caller.role is Role.GRID_WORKER:
-        held = _held_grids(caller)
+        held = territory.held_grids(session, caller.account_id, at=now())
         return col(Document.grid_id).in_(held) if source_type is SourceType.DOCUMENT else false()
     if caller.role not in OFFICE_ROLES:
         return false()
@@ -88,15 +92,6 @@ def _visible(caller: Caller, source_type: SourceType) -> ColumnElement[bool]:
     whole_city = literal(len(caller.territory_code) <= CITY_CODE_LENGTH)
     nowhere = and_(col(Report.grid_id).is_(None), whole_city)
     return or_(col(Report.grid_id).startswith(caller.territory_code, autoescape=True), nowhere)
-
-
-def _held_grids(caller: Caller) -> Any:
-    moment = now()
-    return select(Membership.grid_id).where(
-        Membership.account_id == caller.account_id,
-        col(Membership.starts_at) <= moment,
-        or_(col(Membership.ends_at).is_(None), col(Membership.ends_at) > moment),
-    )
 
 
 def _shown(kind: Kind, item: Item, *, own: bool) -> EvidenceOut:
