@@ -336,6 +336,7 @@ def test_desks_see_their_territory_and_departments_what_was_dispatched_to_them(
     report = entries.report()
     service.consider(session, verdict_id=entries.verdict(report).id)
     [gridless] = entries.cases_of(report)
+    elsewhere.queue_code = here.queue_code
     local = caller(session, "supervisor-pingshan")
     assert visible(session, local, here, elsewhere, gridless) == [here.id]
     assert visible(session, supervisor, here, elsewhere, gridless) == [here.id, elsewhere.id, gridless.id]
@@ -424,6 +425,7 @@ def test_counts_by_queue_and_state_add_up(session: Session, entries: Entries, su
         assert queue.total == sum(queue.states.values())
     local = reading.summary(session, caller=caller(session, "supervisor-pingshan"))
     assert {queue.code for queue in local.queues if queue.total} == {"12345-440310"}
+    assert local.total == sum(queue.total for queue in local.queues) < after.total
 
 
 def test_the_actions_shown_are_those_that_succeed(session: Session, entries: Entries, supervisor: Caller) -> None:
