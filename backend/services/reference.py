@@ -6,7 +6,7 @@ from typing import Any
 from sqlmodel import Session, col, or_, select
 
 from backend.core.clock import now
-from backend.core.enums import Role
+from backend.core.enums import COLLECTED_KINDS, Role
 from backend.kinds import KINDS
 from backend.models import (
     CalendarDay,
@@ -69,12 +69,13 @@ def calendar(session: Session) -> Rows:
 
 @lru_cache(maxsize=1)
 def kinds() -> dict[str, dict[str, Any]]:
-    """The form of each collected kind as JSON Schema, its Chinese title, and the fields a department owns."""
+    """The form of each kind as JSON Schema, its title, the fields departments own, and whether it may be written."""
     return {
         str(kind): {
             "title": spec.title,
             "schema": spec.model.model_json_schema(),
             "stewarded": dict(spec.stewarded),
+            "collected": kind in COLLECTED_KINDS,
         }
         for kind, spec in KINDS.items()
     }

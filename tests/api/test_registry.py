@@ -1,0 +1,148 @@
+"""Handing over a dataset by HTTP: from the upload to the current snapshot, and everything that may go wrong."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.db import engine_for
+from backend.core.settings import get_settings
+from backend.seed import synthetic
+from backend.seed.drops import flat
+from backend.services import registry
+from backend.services.registry_specs import SPECS
+from tests.world import World
+
+Drain = Callable[[], int]
+
+
+def drop(dataset: str, count: int, *, spoil: bool = False) -> bytes:
+    """A file of the first records; `spoil` adds one with an unknown grid."""
+    spec = SPECS[dataset]
+    lines = [[column.title for column in spec.columns]]
+    lines += [flat(spec, synthetic.MAKERS[dataset](index)) for index in range(count)]
+    if spoil:
+        lines.append([*flat(spec, synthetic.MAKERS[dataset](count))[:-1], "440399999999999"])
+    file = io.StringIO()
+    csv.writer(file).writerows(lines)
+    return file.getvalue().encode()
+
+
+def hand_over(world: World, dataset: str, content: bytes, *, role: str = "data_steward") -> Any:
+    return world.client.post(
+        f"/registry/v1/datasets/{dataset}/imports",
+        content=content,
+        headers={**world.office(role), "Content-Type": "text/csv"},
+    )
+
+
+def current(dataset: str) -> registry.CurrentSnapshot | None:
+    with Session(engine_for("zw_worker")) as session:
+        return registry.current_snapshots(session).get(dataset)
+
+
+def test_a_file_that_is_handed_over_becomes_the_current_snapshot(world: World, drain: Drain) -> None:
+    answer = hand_over(world, "population", drop("population", 40, spoil=True))
+    assert (answer.status_code, answer.json()["state"]) == (202, "loading")
+    drain()
+    steward = world.office("data_steward")
+    found = world.client.get(f"/registry/v1/imports/{answer.json()['snapshot_id']}", headers=steward).json()
+    assert (found["state"], found["accepted"], found["rejected"]) == ("current", 40, 1)
+    assert found["reasons"] == [{"line": 42, "column": "网格编码", "code": "unknown_grid", "text": "网格编码不存在"}]
+    listed = world.client.get("/registry/v1/datasets", headers=steward).json()["datasets"]
+    assert {one["code"]: one["current"] for one in listed}["population"] == found
+
+
+def test_the_steward_reads_the_refused_rows_and_that_is_audited(world: World, drain: Drain) -> None:
+    snapshot_id = hand_over(world, "population", drop("population", 3, spoil=True)).json()["snapshot_id"]
+    drain()
+    steward = world.office("data_steward")
+    answer = world.client.get(f"/registry/v1/imports/{snapshot_id}/rejects", headers=steward)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    _, row = csv.reader(io.StringIO(answer.content.decode("utf-8-sig")))
+    assert row[0] == "5"
+    assert synthetic.person(3)["id_number"] in row
+    with Session(engine_for("zw_worker")) as session:
+        actions = session.connection().execute(
+            text("SELECT action FROM audit_entry WHERE object_id = :id ORDER BY at"), {"id": snapshot_id}
+        )
+        assert [action for (action,) in actions] == ["dataset_import_requested", "dataset_imported", "rejects_read"]
+
+
+@pytest.mark.parametrize("role", ["operator", "supervisor", "system_admin", "auditor", "department_handler"])
+def test_only_the_data_steward_reads_refused_rows(world: World, drain: Drain, role: str) -> None:
+    snapshot_id = hand_over(world, "components", drop("components", 3, spoil=True)).json()["snapshot_id"]
+    drain()
+    answer = world.client.get(f"/registry/v1/imports/{snapshot_id}/rejects", headers=world.office(role))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("role", ["operator", "supervisor", "auditor", "department_handler"])
+def test_other_roles_may_not_hand_over_data(world: World, role: str) -> None:
+    answer = hand_over(world, "components", drop("components", 1), role=role)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+def test_a_worker_may_not_hand_over_data(world: World) -> None:
+    device = world.handheld()
+    answer = world.client.post("/registry/v1/datasets/components/imports", content=b"x", headers=device.headers)
+    assert answer.status_code == 403
+
+
+def test_an_unknown_dataset_and_an_unknown_import_are_not_found(world: World) -> None:
+    steward = world.office("data_steward")
+    assert hand_over(world, "vehicles", b"x").status_code == 404
+    assert world.client.get(f"/registry/v1/imports/{uuid4()}", headers=steward).status_code == 404
+    assert world.client.get(f"/registry/v1/imports/{uuid4()}/rejects", headers=steward).status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", "姓名,年龄\n张三,3\n".encode(), "部件".encode("gbk")])
+def test_a_wrong_file_fails_and_the_records_there_were_stay(world: World, drain: Drain, content: bytes) -> None:
+    hand_over(world, "components", drop("components", 5))
+    drain()
+    before = current("components")
+    answer = hand_over(world, "components", content)
+    assert answer.status_code == 202
+    drain()
+    steward = world.office("data_steward")
+    found = world.client.get(f"/registry/v1/imports/{answer.json()['snapshot_id']}", headers=steward).json()
+    assert (found["state"], found["failure"], found["accepted"]) == ("failed", "import_header", 0)
+    assert before is not None
+    assert current("components") == before
+
+
+def test_a_file_over_the_limit_is_refused_while_it_comes_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = world.office("data_steward")
+    monkeypatch.setenv("MAX_IMPORT_BYTES", "2048")
+    get_settings.cache_clear()
+    answer = world.client.post(
+        "/registry/v1/datasets/components/imports", content=drop("components", 40), headers=headers
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert current("components") is None
+
+
+def test_running_the_import_twice_does_it_once(world: World, drain: Drain) -> None:
+    snapshot_id = hand_over(world, "components", drop("components", 5)).json()["snapshot_id"]
+    drain()
+    with Session(engine_for("zw_worker")) as session:
+        registry.run_import(session, UUID(snapshot_id))
+        session.commit()
+        assert session.connection().execute(text("SELECT count(*) FROM business_record")).scalar_one() == 5
+
+
+def test_an_upload_is_never_readable_on_disk(world: World, api: TestClient) -> None:
+    hand_over(world, "population", drop("population", 20, spoil=True))
+    files = [path for path in Path(get_settings().state_dir).rglob("*") if path.is_file()]
+    assert files
+    number = synthetic.person(3)["id_number"].encode()
+    assert not [path for path in files if number in path.read_bytes()]
