@@ -83,16 +83,19 @@ class Project:
     def state(self) -> Path:
         return self.root / ".zhiwang"
 
-    def start(self, **settings: str) -> Run:
-        """Start a stack over this copy; the settings of the process that tests are not passed on."""
+    def environment(self) -> dict[str, str]:
+        """Ours without the settings of the tests."""
         own = {name.upper() for name in Settings.model_fields}
-        environment = {name: value for name, value in os.environ.items() if name not in own}
+        return {name: value for name, value in os.environ.items() if name not in own} | {"PYTHONIOENCODING": "utf-8"}
+
+    def start(self, **settings: str) -> Run:
+        """Start a stack over this copy."""
         output = self.root / f"output-{time.monotonic_ns()}"
         with output.open("w") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "backend.dev"],
                 cwd=self.root,
-                env={**environment, "PORT": str(self.port), "PYTHONIOENCODING": "utf-8", **settings},
+                env={**self.environment(), "PORT": str(self.port), **settings},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -230,6 +233,7 @@ class TestOnOneRunningStack:
         done = subprocess.run(
             [sys.executable, "-m", "backend.dev", "cli", "demo", "--fast"],
             cwd=project.root,
+            env=project.environment(),
             capture_output=True,
             text=True,
             check=False,
