@@ -315,6 +315,16 @@ def test_each_change_is_one_step_one_audit_row_and_two_jobs(
     assert case.outcome == "duplicate"
 
 
+def test_a_case_without_a_grid_is_published_to_no_handheld_but_its_reporter_is_told(
+    session: Session, entries: Entries
+) -> None:
+    report = entries.report()
+    service.consider(session, verdict_id=entries.verdict(report).id)
+    [case] = entries.cases_of(report)
+    found = session.exec(select(Job.name).where(Job.key == f"{case.id}:1"))
+    assert list(found) == ["workflows.notify.case_changed"]
+
+
 def test_a_note_is_sealed_at_rest_and_bound_to_its_step(session: Session, entries: Entries, supervisor: Caller) -> None:
     note = "联系人张三，电话 13800000000"
     case = opened(entries)

@@ -230,7 +230,10 @@ def _append(
     note: str | None = None,
     verdict_id: UUID | None = None,
 ) -> None:
-    """Write the step and the audit row of the case's present version, and tell who must know."""
+    """Write the step and the audit row of the case's present version, and tell who must know.
+
+    Handhelds see cases of their grids, so a case without a grid is not published to any.
+    """
     context = note_context(case.id, case.version)
     step = CaseStep(
         case_id=case.id,
@@ -258,7 +261,8 @@ def _append(
         reason=reason,
     )
     key = f"{case.id}:{case.version}"
-    jobs.enqueue(session, "sync.project_case", key=key, case_id=case.id)
+    if case.grid_id is not None:
+        jobs.enqueue(session, "sync.project_case", key=key, case_id=case.id)
     jobs.enqueue(session, "workflows.notify.case_changed", key=key, case_id=case.id, version=case.version)
 
 
