@@ -7,7 +7,7 @@ twice; what makes a second run harmless is a unique constraint on each effect, n
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -168,6 +168,12 @@ def fail(session: Session, job: Claimed, *, reason: str, final: bool = False) ->
     )
 
 
+def revive(session: Session, name: str, *, since: datetime | None = None) -> int:
+    """Put dead-lettered jobs of a name back with all their attempts; gives how many. The sweeper wakes a worker."""
+    revived = session.connection().execute(_REVIVE, {"name": name, "now": now(), "since": since})
+    return revived.rowcount
+
+
 def waiting_names(session: Session) -> list[str]:
     """Names that have jobs to be run now: waiting ones and those whose lease ran out."""
     rows = session.connection().execute(_WAITING, {"now": now()})
@@ -217,6 +223,12 @@ _FAIL = text(
     UPDATE job SET state = :state, not_before = :not_before, reason = :reason, finished_at = :finished,
                    lease_until = NULL
     WHERE id = :id AND fence = :fence AND state = 'running'
+    """
+)
+_REVIVE = text(
+    """
+    UPDATE job SET state = 'ready', attempts = 0, not_before = :now, finished_at = NULL, reason = NULL
+    WHERE name = :name AND state = 'dead' AND (CAST(:since AS timestamptz) IS NULL OR finished_at >= :since)
     """
 )
 _WAITING = text(f"SELECT DISTINCT name FROM job WHERE {_WAITING_CONDITION}")

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, pool, text
 from sqlmodel import Session
 
 from backend.core.crypto import key_ring
-from backend.core.db import dialect_url, engine_for, make_engine
+from backend.core.db import dialect_url, engine_for
 from backend.core.settings import PROJECT_ROOT, get_settings
 from backend.embedded.postgres import EmbeddedPostgres
 from backend.embedded.valkey import EmbeddedValkey
@@ -132,8 +132,7 @@ def shared_database(postgres: EmbeddedPostgres, template: str) -> str:
 def session(postgres: EmbeddedPostgres, shared_database: str) -> Iterator[Session]:
     """A session as `zw_worker` whose transaction is rolled back after the test."""
     _use_database(postgres, shared_database)
-    engine = make_engine(get_settings().worker_url(), role="zw_worker", poolclass=pool.NullPool)
-    with engine.connect() as connection, connection.begin() as outer:
+    with engine_for("zw_worker").connect() as connection, connection.begin() as outer:
         with Session(connection, join_transaction_mode="create_savepoint") as inner:
             yield inner
         outer.rollback()

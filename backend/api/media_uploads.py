@@ -234,13 +234,14 @@ async def _pump(request: Request, session: Session, append: uploads.Append) -> b
         else:
             ended, whole = part is None, True
         block += part or b""
-        if block and (ended or append.due or len(block) >= BLOCK_BYTES):
+        due = append.due()
+        if block and (ended or due or len(block) >= BLOCK_BYTES):
             await run_in_threadpool(append.write, bytes(block))
             block.clear()
-            if append.due and not ended:
-                await run_in_threadpool(_save, session, append)
         if ended:
             return whole
+        if due and not append.whole:
+            await run_in_threadpool(_save, session, append)
 
 
 def _create(session: Session, **values: Any) -> Upload:

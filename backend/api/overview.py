@@ -1,16 +1,17 @@
 """What runs here and how it is: the start page, counts, health and metrics."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.api.deps import DbSession
-from backend.core.errors import Unavailable
+from backend.core.errors import Unavailable, all_errors
 from backend.services import overview
 
 router = APIRouter(tags=["概览 overview"])
@@ -31,6 +32,17 @@ def start_script() -> FileResponse:
 @router.get("/start.css", include_in_schema=False)
 def start_style() -> FileResponse:
     return FileResponse(PAGES / "start.css", media_type="text/css")
+
+
+@router.get("/docs/errors", include_in_schema=False)
+def error_page() -> HTMLResponse:
+    """What the `type` of a problem points to: every code with its meaning, from the classes themselves."""
+    rows = "".join(
+        f'<tr id="{kind.code}"><td><code>{kind.code}</code></td><td>{kind.status}</td>'
+        f"<td>{escape(kind.title_zh)}</td><td>{escape(kind.title_en)}</td></tr>"
+        for kind in sorted(all_errors(), key=lambda kind: kind.code)
+    )
+    return HTMLResponse((PAGES / "errors.html").read_text(encoding="utf-8").replace("<!-- rows -->", rows))
 
 
 @router.get("/overview/v1/counts", summary="Counts of everything, without personal data")

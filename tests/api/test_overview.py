@@ -1,0 +1,97 @@
+"""The start page, health, metrics, request ids, and refusals of what does not exist."""
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, pool, text
+
+from backend.core.db import dialect_url
+from backend.core.errors import all_errors
+from backend.core.settings import get_settings
+from tests.world import World, document
+
+
+def test_the_start_page_says_what_runs_and_loads_only_from_here(api: TestClient) -> None:
+    page = api.get("/")
+    assert page.status_code == 200
+    assert "织网" in page.text
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert linked
+    for link in linked:
+        assert link.startswith(("/", "data:,"))
+        if link.startswith("/"):
+            assert api.get(link).status_code == 200, link
+
+
+def test_counts_follow_what_happens(world: World) -> None:
+    handheld = world.handheld()
+    assert world.client.get("/overview/v1/counts").json()["entries"] == {}
+    handheld.push("person", document(handheld.grids()[0], name="甲"))
+    handheld.push("person", document("000000000000000", name="甲"))
+    counts = world.client.get("/overview/v1/counts").json()
+    assert counts["entries"] == {"person": 1}
+    assert counts["mutations"] == {"applied": 1, "quarantined": 1}
+    assert counts["devices"]["enrolled"] == 1
+    assert counts["jobs"]["ready"] >= 1
+
+
+def test_health_and_metrics(world: World) -> None:
+    assert world.client.get("/health/live").text == "ok"
+    assert world.client.get("/health/ready").text == "ready"
+    handheld = world.handheld()
+    handheld.push("person", document(handheld.grids()[0], name="绝密姓名"))
+    metrics = world.client.get("/metrics").text
+    assert 'zhiwang_things{group="mutations",state="applied"} 1.0' in metrics
+    assert 'route="/sync/v1/{kind}/push"' in metrics
+    assert "绝密姓名" not in metrics
+
+
+def test_an_unmigrated_database_is_not_ready(api: TestClient) -> None:
+    owner = create_engine(dialect_url(get_settings().migration_url()), poolclass=pool.NullPool)
+    with owner.begin() as connection:
+        connection.execute(text("ALTER TABLE server_state RENAME TO elsewhere"))
+    answer = api.get("/health/ready")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
+def test_a_sane_request_id_is_kept_and_any_other_replaced(api: TestClient) -> None:
+    assert api.get("/health/live", headers={"X-Request-Id": "abcdef-12345"}).headers["X-Request-Id"] == "abcdef-12345"
+    for odd in ("short", "x" * 65, "with space 123", "a\tb-12345678"):
+        assert api.get("/health/live", headers={"X-Request-Id": odd}).headers["X-Request-Id"] != odd
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/nowhere", 404, "not_found"), ("DELETE", "/health/live", 405, "method_not_allowed")],
+)
+def test_what_does_not_exist_is_a_problem_with_a_code(
+    api: TestClient, method: str, path: str, status: int, code: str
+) -> None:
+    answer = api.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_malformed_body_names_places_and_no_values(api: TestClient) -> None:
+    answer = api.post("/auth/v1/login", json={"login": {"secret": "绝密"}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
+    assert {fault["at"] for fault in answer.json()["errors"]} == {"body.login", "body.password"}
+    assert "绝密" not in answer.text
+    assert api.post("/auth/v1/login", content=b"{", headers={"Content-Type": "application/json"}).json()["code"] == (
+        "not_json"
+    )
+
+
+def test_the_type_of_every_problem_points_to_its_explanation(api: TestClient) -> None:
+    page = api.get("/docs/errors").text
+    for kind in all_errors():
+        assert f'id="{kind.code}"' in page
+
+
+def test_the_api_describes_itself_with_examples(api: TestClient) -> None:
+    schema = api.get("/openapi.json").json()
+    assert api.get("/docs").status_code == 200
+    assert "/sync/v1/{kind}/push" in schema["paths"]
+    push = schema["paths"]["/sync/v1/{kind}/push"]["post"]
+    assert push["requestBody"]["content"]["application/json"]["example"]["rows"]

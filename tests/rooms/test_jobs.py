@@ -1,0 +1,199 @@
+"""Durable jobs: written with the data, leased with a fence, dead-lettered with a reason, never lost or doubled."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend import jobs, tasks
+from backend.core.clock import now
+from backend.core.db import engine_for, transaction
+from backend.core.errors import NotFound
+
+NAME = "tests.job"
+
+
+@pytest.fixture
+def handled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A registered handler whose behaviour a test sets; notes the payloads it saw."""
+    seen: dict[str, Any] = {"payloads": [], "raises": None}
+
+    def handle(session: Session, **payload: Any) -> None:
+        session.connection().execute(text("INSERT INTO server_state (name, value) VALUES (:n, 'x')"), {"n": "effect"})
+        seen["payloads"].append(payload)
+        if seen["raises"] is not None:
+            raise seen["raises"]
+
+    monkeypatch.setitem(jobs._handlers, NAME, handle)
+    return seen
+
+
+def _enqueue(key: str = "k", **payload: Any) -> None:
+    with transaction(engine_for("zw_api")) as session:
+        jobs.enqueue(session, NAME, key=key, **payload)
+
+
+def _claim(limit: int = 10) -> list[jobs.Claimed]:
+    with transaction(engine_for("zw_worker")) as session:
+        return jobs.claim(session, NAME, limit=limit)
+
+
+def _row() -> Any:
+    with Session(engine_for("zw_worker")) as session:
+        return session.connection().execute(text("SELECT * FROM job WHERE name = :n"), {"n": NAME}).one()
+
+
+def _effects() -> int:
+    with Session(engine_for("zw_worker")) as session:
+        return int(
+            session.connection().execute(text("SELECT count(*) FROM server_state WHERE name='effect'")).scalar_one()
+        )
+
+
+def _pass_time(by: timedelta) -> None:
+    with transaction(engine_for("zw_worker")) as session:
+        session.connection().execute(
+            text("UPDATE job SET lease_until = lease_until - :by, not_before = not_before - :by"), {"by": by}
+        )
+
+
+def test_asking_twice_does_it_once(database: str, handled: dict[str, Any]) -> None:
+    _enqueue(a=1)
+    _enqueue(a=1)
+    assert tasks.run_batch(NAME) == 1
+    assert tasks.run_batch(NAME) == 0
+    assert handled["payloads"] == [{"a": 1}]
+    assert _row().state == "done"
+
+
+def test_a_job_of_a_transaction_that_rolls_back_does_not_exist(database: str) -> None:
+    woken: list[frozenset[str]] = []
+    jobs.set_waker(woken.append)
+    try:
+        with Session(engine_for("zw_api")) as session:
+            jobs.enqueue(session, NAME, key="k")
+            session.rollback()
+        assert woken == []
+        _enqueue()
+        assert woken == [frozenset({NAME})]
+    finally:
+        jobs.set_waker(None)
+    assert len(_claim()) == 1
+
+
+def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(database: str) -> None:
+    _enqueue()
+    (first,) = _claim()
+    assert _claim() == []
+    _pass_time(timedelta(hours=1))
+    (second,) = _claim()
+    assert (second.id, second.attempts, second.fence) == (first.id, 2, first.fence + 1)
+
+
+def test_a_worker_that_lost_its_lease_can_not_finish_or_fail_the_job(database: str) -> None:
+    _enqueue()
+    (late,) = _claim()
+    _pass_time(timedelta(hours=1))
+    (current,) = _claim()
+    with transaction(engine_for("zw_worker")) as session:
+        assert not jobs.finish(session, late)
+        jobs.fail(session, late, reason="late")
+    assert _row().state == "running"
+    with transaction(engine_for("zw_worker")) as session:
+        assert jobs.finish(session, current)
+
+
+def test_the_effects_of_a_lost_lease_are_rolled_back(database: str, handled: dict[str, Any]) -> None:
+    _enqueue()
+    (late,) = _claim()
+    _pass_time(timedelta(hours=1))
+    _claim()
+    tasks.run_one(late)
+    assert len(handled["payloads"]) == 1, "the control: the handler did run"
+    assert _effects() == 0
+
+
+def test_a_failing_job_comes_back_later_and_is_dead_after_its_last_attempt(
+    database: str, handled: dict[str, Any]
+) -> None:
+    handled["raises"] = RuntimeError("绝密")
+    _enqueue()
+    for attempt in range(1, 6):
+        assert tasks.run_batch(NAME) == 1
+        assert tasks.run_batch(NAME) == 0, "it waits before it is tried again"
+        assert _row().attempts == attempt
+        _pass_time(timedelta(hours=1))
+    row = _row()
+    assert (row.state, row.reason) == ("dead", "RuntimeError")
+    assert _effects() == 0
+
+
+def test_reasons_are_codes_and_never_texts_of_exceptions(database: str, handled: dict[str, Any]) -> None:
+    for raised, reason in ((NotFound("绝密"), "not_found"), (jobs.Discard("no_such_row"), "no_such_row")):
+        handled["raises"] = raised
+        _enqueue(key=reason)
+        tasks.run_batch(NAME)
+        with Session(engine_for("zw_worker")) as session:
+            found = session.connection().execute(text("SELECT reason FROM job WHERE key = :k"), {"k": reason})
+            assert found.scalar_one() == reason
+
+
+def test_a_job_that_kills_its_worker_every_time_is_buried(database: str) -> None:
+    _enqueue()
+    for _ in range(5):
+        assert len(_claim()) == 1
+        _pass_time(timedelta(hours=1))
+    assert _claim() == []
+    assert (_row().state, _row().reason) == ("dead", "worker_lost")
+
+
+def test_a_poison_job_does_not_hold_up_others(database: str, handled: dict[str, Any]) -> None:
+    _enqueue(key="poison")
+    handled["raises"] = RuntimeError()
+    tasks.run_batch(NAME)
+    handled["raises"] = None
+    _enqueue(key="good", n=1)
+    assert tasks.run_batch(NAME) == 1
+    assert handled["payloads"][-1] == {"n": 1}
+
+
+def test_dead_jobs_can_be_revived(database: str, handled: dict[str, Any]) -> None:
+    handled["raises"] = jobs.Discard("gone")
+    _enqueue()
+    tasks.run_batch(NAME)
+    handled["raises"] = None
+    with transaction(engine_for("zw_worker")) as session:
+        assert jobs.revive(session, NAME, since=now() + timedelta(days=1)) == 0
+        assert jobs.revive(session, NAME) == 1
+    assert tasks.run_batch(NAME) == 1
+    assert _row().state == "done"
+
+
+def test_a_time_slot_is_taken_once(database: str) -> None:
+    moment = tasks.slot_of(now(), 3600)
+    taken = []
+    for _ in range(2):
+        with transaction(engine_for("zw_worker")) as session:
+            taken.append(jobs.take_slot(session, "hourly", moment))
+    assert taken == [True, False]
+
+
+def test_wake_ups_survive_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def apply_async(args: tuple[str], **_: Any) -> None:
+        if not sent:
+            sent.append("refused")
+            raise ConnectionError
+        sent.append(args[0])
+
+    monkeypatch.setattr(tasks.run, "apply_async", apply_async)
+    waker = tasks.BackgroundWaker()
+    waker(frozenset({"lost"}))
+    waker.close()
+    again = tasks.BackgroundWaker()
+    again(frozenset({"b", "a"}))
+    again.close()
+    assert sent == ["refused", "a", "b"]

@@ -1,0 +1,325 @@
+"""Photos between the rooms: named by a record, received whole, processed once, and seen by those who may."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from backend import jobs
+from backend.core.clock import now
+from backend.core.enums import Kind, PhotoState, Role, SourceType
+from backend.core.errors import NotFound
+from backend.core.ids import new_id
+from backend.core.settings import get_settings
+from backend.models import Account, AuditEntry, Derivative, Document, Grid, Job, Membership, Photo, PhotoLink
+from backend.services import photos
+from backend.services.objects import StoreUnavailable, object_store
+from backend.services.photos import PhotoEmpty, PhotoIdTaken, PhotoTooLarge, link_photos, receive_photo
+from backend.services.sealing import open_value
+from backend.services.sessions import Caller
+from media import tasks
+from media.sandbox import DecoderUnavailable
+from media.service import photo_view, record_completeness
+from media.tasks import OriginalDamaged, process
+from tests.rooms.media_samples import digest, jpeg
+
+
+@pytest.fixture(autouse=True)
+def state_dir(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    get_settings.cache_clear()
+    yield tmp_path / "state"
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def worker(session: Session) -> Account:
+    return session.exec(select(Account).where(Account.role == Role.GRID_WORKER)).all()[0]
+
+
+def caller_of(account: Account, *, role: Role | None = None, territory: str = "") -> Caller:
+    return Caller(account.id, role or account.role, None, territory, None)
+
+
+def entry(photo_id: UUID, content: bytes) -> dict[str, object]:
+    return {"photo_id": str(photo_id), "sha256": digest(content), "size": len(content), "mime": "image/jpeg"}
+
+
+def add_record(session: Session, grid_id: str, *manifest: dict[str, object], deleted: bool = False) -> UUID:
+    moment = now()
+    record = Document(
+        id=new_id(),
+        kind=Kind.EVENT,
+        grid_id=grid_id,
+        version=1,
+        op=new_id(),
+        deleted=deleted,
+        body={"grid_id": grid_id, "photos": list(manifest)},
+        created_at=moment,
+        updated_at=moment,
+    )
+    session.add(record)
+    session.flush()
+    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=None, links=[(record.id, manifest)])
+    return record.id
+
+
+def state_of(session: Session, photo_id: UUID) -> PhotoState | None:
+    session.expire_all()
+    photo = session.get(Photo, photo_id)
+    return photo.state if photo else None
+
+
+def audit_of(session: Session, object_id: UUID) -> list[tuple[str, str]]:
+    rows = session.exec(select(AuditEntry).where(AuditEntry.object_id == str(object_id)).order_by(col(AuditEntry.id)))
+    return [(row.action, row.actor) for row in rows]
+
+
+def test_a_received_photo_is_stored_recorded_and_sent_on(session: Session, worker: Account) -> None:
+    photo_id, content = new_id(), jpeg()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    photo = session.get_one(Photo, photo_id)
+    assert (photo.state, photo.sha256, photo.size) == (PhotoState.RECEIVED, digest(content), len(content))
+    assert photo.original_key is not None
+    assert object_store().get(photo.original_key) == content
+    assert session.exec(select(Job.payload).where(Job.key == str(photo_id))).one() == {"photo_id": str(photo_id)}
+    assert audit_of(session, photo_id) == [("photo.received", str(worker.id))]
+
+
+def test_equal_bytes_again_change_nothing_and_other_bytes_are_refused(session: Session, worker: Account) -> None:
+    photo_id, content = new_id(), jpeg()
+    for _ in range(2):
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    assert len(audit_of(session, photo_id)) == 1
+    with pytest.raises(PhotoIdTaken):
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(99, 99), mime="image/jpeg")
+    assert object_store().get(session.get_one(Photo, photo_id).original_key or "") == content
+
+
+def test_two_photos_with_equal_bytes_are_two_photos(session: Session, worker: Account) -> None:
+    first, second, content = new_id(), new_id(), jpeg()
+    for photo_id in (first, second):
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    assert state_of(session, first) is state_of(session, second) is PhotoState.RECEIVED
+
+
+def test_somebody_elses_photo_is_not_found(session: Session, worker: Account) -> None:
+    photo_id, content = new_id(), jpeg()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    with pytest.raises(NotFound):
+        receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg")
+
+
+def test_nothing_and_too_much_are_refused(session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PhotoEmpty):
+        receive_photo(session, photo_id=new_id(), owner_id=worker.id, content=b"", mime="image/jpeg")
+    monkeypatch.setenv("MAX_PHOTO_BYTES", "2000")
+    get_settings.cache_clear()
+    with pytest.raises(PhotoTooLarge):
+        receive_photo(session, photo_id=new_id(), owner_id=worker.id, content=bytes(2001), mime="image/jpeg")
+
+
+def test_a_race_for_one_id_keeps_the_first_ones_bytes(
+    session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second upload passes the early check, and finds the row only when it writes its own."""
+    photo_id, content, other = new_id(), jpeg(), jpeg(99, 99)
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    real, calls = photos.check_photo, iter([False])
+
+    def blind_once(*args: object, **kwargs: object) -> bool:
+        return next(calls) if (left := calls.__length_hint__()) else real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(photos, "check_photo", blind_once)
+    with pytest.raises(PhotoIdTaken):
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=other, mime="image/jpeg")
+    photo = session.get_one(Photo, photo_id)
+    assert object_store().get(photo.original_key or "") == content
+
+
+def test_a_manifest_makes_photos_expected_and_never_touches_received_ones(session: Session, worker: Account) -> None:
+    here, later, content = new_id(), new_id(), jpeg()
+    receive_photo(session, photo_id=here, owner_id=worker.id, content=content, mime="image/jpeg")
+    source = new_id()
+    links = [(source, [{**entry(here, content), "sha256": "0" * 64}, entry(later, content)])]
+    for _ in range(2):
+        link_photos(session, source_type=SourceType.DOCUMENT, owner_id=worker.id, links=links)
+    assert state_of(session, here) is PhotoState.RECEIVED
+    assert session.get_one(Photo, here).sha256 == digest(content)
+    assert state_of(session, later) is PhotoState.EXPECTED
+    linked = session.exec(select(PhotoLink.photo_id).where(PhotoLink.source_id == source)).all()
+    assert set(linked) == {here, later}
+    receive_photo(session, photo_id=later, owner_id=worker.id, content=content, mime="image/jpeg")
+    assert state_of(session, later) is PhotoState.RECEIVED
+
+
+def test_an_expected_photo_follows_a_later_manifest_of_its_owner_only(session: Session, worker: Account) -> None:
+    photo_id = new_id()
+
+    def name(content: bytes, owner: UUID | None) -> str:
+        manifest = [entry(photo_id, content)]
+        link_photos(session, source_type=SourceType.DOCUMENT, owner_id=owner, links=[(new_id(), manifest)])
+        session.expire_all()
+        return session.get_one(Photo, photo_id).sha256
+
+    assert name(b"first", worker.id) == digest(b"first")
+    assert name(b"second", worker.id) == digest(b"second")
+    assert name(b"stranger", None) == digest(b"second")
+
+
+def test_one_photo_named_by_many_records_of_a_batch_is_linked_to_each(session: Session, worker: Account) -> None:
+    photo_id, sources = new_id(), [new_id(), new_id(), new_id()]
+    links = [(source, [entry(photo_id, b"x"), entry(photo_id, b"x")]) for source in sources]
+    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=worker.id, links=links)
+    assert set(session.exec(select(PhotoLink.source_id).where(PhotoLink.photo_id == photo_id))) == set(sources)
+
+
+def test_the_job_makes_copies_and_seals_the_claims(session: Session, worker: Account) -> None:
+    photo_id = new_id()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(2000, 1000), mime="image/png")
+    for _ in range(2):
+        process(session, photo_id=str(photo_id))
+    session.expire_all()
+    photo = session.get_one(Photo, photo_id)
+    assert (photo.state, photo.width, photo.height, photo.mime) == (PhotoState.PROCESSED, 2000, 1000, "image/jpeg")
+    assert photo.taken_at is not None
+    assert photo.taken_at.isoformat() == "2026-03-02T01:12:45+00:00"
+    claims = open_value(session, photo.claims, context=photo_id.bytes)
+    assert (claims["lat"], claims["lon"], claims["datum"]) == (225433333, 1140500000, "wgs84")
+    copies = session.exec(select(Derivative).where(Derivative.photo_id == photo_id)).all()
+    assert sorted(copy.variant for copy in copies) == ["large", "thumb", "thumb.webp"]
+    for copy in copies:
+        assert digest(object_store().get(copy.storage_key)) == copy.sha256
+    assert audit_of(session, photo_id) == [("photo.received", str(worker.id)), ("photo.processed", "media.process")]
+
+
+def test_a_cut_photo_fails_with_its_code_once(session: Session, worker: Account) -> None:
+    photo_id, content = new_id(), jpeg()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content[:-100], mime="image/jpeg")
+    for _ in range(2):
+        process(session, photo_id=str(photo_id))
+    session.expire_all()
+    photo = session.get_one(Photo, photo_id)
+    assert (photo.state, photo.failure) == (PhotoState.FAILED, "photo_truncated")
+    assert audit_of(session, photo_id)[1:] == [("photo.failed", "media.process")]
+    view = photo_view(session, caller_of(worker), photo_id=photo_id)
+    assert view.failure is not None
+    assert "照片不完整" in view.failure.text_zh
+    assert view.received
+
+
+def test_an_unknown_photo_is_discarded(session: Session) -> None:
+    with pytest.raises(jobs.Discard, match="photo_unknown"):
+        process(session, photo_id=str(new_id()))
+
+
+def test_a_fault_of_ours_is_no_verdict(
+    session: Session, worker: Account, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_id = new_id()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
+    key = session.get_one(Photo, photo_id).original_key or ""
+
+    class Away:
+        def decode(self, _: bytes) -> None:
+            raise DecoderUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "decoder", Away)
+        with pytest.raises(DecoderUnavailable):
+            process(session, photo_id=str(photo_id))
+    (state_dir / "media" / key).write_bytes(jpeg(77, 77))
+    with pytest.raises(OriginalDamaged):
+        process(session, photo_id=str(photo_id))
+    shutil.rmtree(state_dir / "media")
+    with pytest.raises(StoreUnavailable):
+        process(session, photo_id=str(photo_id))
+    assert state_of(session, photo_id) is PhotoState.RECEIVED
+
+
+def test_a_store_that_is_away_keeps_the_photo_unreceived(session: Session, worker: Account, state_dir: Path) -> None:
+    photo_id = new_id()
+    object_store()
+    shutil.rmtree(state_dir / "media")
+    (state_dir / "media").write_bytes(b"a file where the folder should be")
+    with pytest.raises(StoreUnavailable):
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
+    assert state_of(session, photo_id) is None
+
+
+def test_a_photo_is_seen_by_its_owner_the_grid_and_the_offices_above(session: Session, worker: Account) -> None:
+    grids = session.exec(select(Grid.id).order_by(col(Grid.id))).all()
+    held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
+    assert held is not None
+    elsewhere = next(grid for grid in grids if grid[:9] != held[:9])
+    office = session.exec(select(Account).where(Account.role == Role.SUPERVISOR)).first()
+    assert office is not None
+    photo_id, content = new_id(), jpeg()
+    receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg", actor="test")
+
+    def sees(caller: Caller) -> bool:
+        try:
+            return photo_view(session, caller, photo_id=photo_id).photo_id == photo_id
+        except NotFound:
+            return False
+
+    everyone = [
+        caller_of(worker),
+        caller_of(office, territory=""),
+        caller_of(office, territory=held[:6]),
+        caller_of(office, territory=elsewhere[:9]),
+        caller_of(office, role=Role.AUDITOR),
+        caller_of(office, role=Role.SYSTEM_ADMIN),
+        caller_of(office, role=Role.HANDLER),
+    ]
+    assert [sees(caller) for caller in everyone] == [False] * 7
+    add_record(session, held, entry(photo_id, content))
+    assert [sees(caller) for caller in everyone] == [True, True, True, False, False, False, False]
+
+
+def test_a_worker_no_longer_sees_photos_of_a_lost_grid_or_a_deleted_record(session: Session, worker: Account) -> None:
+    held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
+    assert held is not None
+    gone, kept, content = new_id(), new_id(), jpeg()
+    for photo_id, deleted in ((gone, True), (kept, False)):
+        receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg", actor="test")
+        add_record(session, held, entry(photo_id, content), deleted=deleted)
+    with pytest.raises(NotFound):
+        photo_view(session, caller_of(worker), photo_id=gone)
+    assert photo_view(session, caller_of(worker), photo_id=kept)
+    session.connection().execute(
+        text("UPDATE membership SET ends_at = now() WHERE account_id = :id"), {"id": worker.id}
+    )
+    with pytest.raises(NotFound):
+        photo_view(session, caller_of(worker), photo_id=kept)
+
+
+def test_completeness_follows_the_current_manifest(session: Session, worker: Account) -> None:
+    held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
+    assert held is not None
+    good, cut, missing, dropped = new_id(), new_id(), new_id(), new_id()
+    for photo_id, content in ((good, jpeg()), (cut, jpeg()[:-9])):
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+        process(session, photo_id=str(photo_id))
+    names = [entry(good, jpeg()), entry(cut, jpeg()[:-9]), entry(missing, b"x")]
+    record = add_record(session, held, *names)
+    link_photos(
+        session,
+        source_type=SourceType.DOCUMENT,
+        owner_id=worker.id,
+        links=[(record, [entry(dropped, b"named by an older version")])],
+    )
+    session.expire_all()
+    view = record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=record)
+    assert (view.expected, view.received, view.processed, view.failed, view.complete) == (3, 2, 1, 1, False)
+    assert [photo.failure.code if photo.failure else photo.state.value for photo in view.photos] == [
+        "processed",
+        "photo_truncated",
+        "expected",
+    ]
+    with pytest.raises(NotFound):
+        record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=new_id())
