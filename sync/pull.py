@@ -22,7 +22,8 @@ from backend.services import territory
 from backend.services.records import StoredRow, open_rows
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
-from sync.schemas import to_wire, tombstone
+from sync.schemas import Claims, to_wire, tombstone
+from sync.service import note_device
 
 VERSION = 1
 MAX_LIMIT = 500
@@ -73,7 +74,7 @@ def read_checkpoint(text_form: str | None) -> Checkpoint:
     return Checkpoint(wire.g, wire.gone)
 
 
-def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint, limit: int) -> Page:
+def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint, limit: int, claims: Claims) -> Page:
     """The next page of a collection for a handheld. `Forbidden` for callers that are no handheld."""
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
@@ -85,6 +86,7 @@ def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint
         found += _gone(session, place, grid_id, kind, limit - len(found))
     for grid_id in sorted(place.held):
         found += _touched(session, place, grid_id, kind, limit - len(found))
+    note_device(session, device_id=caller.device_id, claims=claims)
     documents = _read(session, kind, [document_id for document_id, _ in found], held)
     return Page(documents, place.to_wire())
 

@@ -92,13 +92,13 @@ def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | N
     if same_state(mine, master.state):
         return Decision(Outcome.UNCHANGED, master.state, changed=False)
     if mine.deleted:
-        return _decide_delete(mine, base, master)
+        return _decide_delete(base, master)
     if master.state.deleted:
         return _decide_edit_of_deleted(mine, base, master)
     return _decide_edit(spec, mine, base, master)
 
 
-def _decide_delete(mine: State, base: Base | None, master: Master) -> Decision:
+def _decide_delete(base: Base | None, master: Master) -> Decision:
     """A delete wins only over the version it was made from: against a concurrent edit the edit stays (rule 9)."""
     if base is not None and same(base.state.fields, master.state.fields):
         return Decision(Outcome.APPLIED, State({}, deleted=True), changed=True)

@@ -7,6 +7,7 @@ its bytes kept. Only a body that is not JSON, or not the envelope, is refused as
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
@@ -36,6 +37,15 @@ class SchemaTooOld(ZhiwangError):
     status = 426
     title_zh = "应用版本过旧，请升级后再同步（本机数据不受影响）"
     title_en = "The client's schema is too old; update it, data on the device is untouched"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a device says of itself with each call: never trusted, kept with what we measure."""
+
+    schema_version: int = 1
+    client_time: datetime | None = None
+    waiting: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

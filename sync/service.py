@@ -24,17 +24,8 @@ from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync import feed, store
 from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide
-from sync.schemas import Incoming, Refused, differs, read_push, to_wire, tombstone, tombstone_op
+from sync.schemas import Claims, Incoming, Refused, differs, read_push, to_wire, tombstone, tombstone_op
 from sync.store import Author, Entry, Held, Known, Version, Wanted, Written
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What a device says of itself with each call: never trusted, kept with what we measure."""
-
-    schema_version: int = 1
-    client_time: datetime | None = None
-    waiting: int | None = None
 
 
 @dataclass(slots=True)
@@ -75,15 +66,20 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
         else:
             answer += _take_refused(batch, known[row.id] if row.id else None, row)
     _write(session, batch, author=Author(caller.account_id, caller.device_id), moment=moment, vault=vault)
+    note_device(session, device_id=caller.device_id, claims=claims)
+    feed.touch(session, batch.touches)
+    return answer
+
+
+def note_device(session: Session, *, device_id: UUID, claims: Claims) -> None:
+    """Keep what a device said of itself with the call."""
     devices.seen(
         session,
-        device_id=caller.device_id,
+        device_id=device_id,
         schema_version=claims.schema_version,
         waiting=claims.waiting,
         client_time=claims.client_time,
     )
-    feed.touch(session, batch.touches)
-    return answer
 
 
 def publish(
@@ -122,12 +118,9 @@ def _new_batch(
 ) -> Batch:
     held = territory.held_grids(session, caller.account_id, at=moment)
     named = {str(row.state.fields.get("grid_id")) for row in rows if isinstance(row, Incoming)} - held.keys()
-    past: frozenset[str] = frozenset()
-    real: frozenset[str] = frozenset()
-    if named:
-        past = frozenset(territory.past_grids(session, caller.account_id, at=moment))
-        real = frozenset(session.exec(select(Grid.id).where(col(Grid.id).in_(named))))
-    return Batch(kind, frozenset(held), past, real, client_time=claims.client_time)
+    real = session.exec(select(Grid.id).where(col(Grid.id).in_(named))) if named else ()
+    past = territory.past_grids(session, caller.account_id, at=moment)
+    return Batch(kind, frozenset(held), frozenset(past), frozenset(real), client_time=claims.client_time)
 
 
 def _wanted(document_id: UUID, row: Incoming | Refused) -> Wanted:
@@ -164,22 +157,19 @@ def _is_own_tombstone(known: Known, row: Incoming) -> bool:
 
 def _refusal(batch: Batch, known: Known, row: Incoming) -> QuarantineCode | None:
     """Why the row may not be applied by this caller, or None. Both the old and the new grid must be held."""
-    if known.master is not None:
-        if known.kind is not batch.kind:
-            return QuarantineCode.ID_TAKEN
-        if known.master.grid_id not in batch.grids:
-            past = known.master.grid_id in batch.past_grids
-            return QuarantineCode.PAST_MEMBERSHIP if past else QuarantineCode.OUT_OF_SCOPE
-    elif row.state.deleted:
+    if known.master is not None and known.kind is not batch.kind:
+        return QuarantineCode.ID_TAKEN
+    if known.master is None and row.state.deleted:
         return QuarantineCode.OUT_OF_SCOPE
-    if row.state.deleted:
+    grids = [known.master.grid_id] if known.master else []
+    grids += [] if row.state.deleted else [row.state.fields["grid_id"]]
+    outside = [grid for grid in grids if grid not in batch.grids]
+    if not outside:
         return None
-    grid_id = row.state.fields["grid_id"]
-    if grid_id in batch.grids:
-        return None
-    if grid_id in batch.past_grids:
+    if outside[0] in batch.past_grids:
         return QuarantineCode.PAST_MEMBERSHIP
-    return QuarantineCode.OUT_OF_SCOPE if grid_id in batch.known_grids else QuarantineCode.UNKNOWN_GRID
+    is_real = known.master is not None or outside[0] in batch.known_grids
+    return QuarantineCode.OUT_OF_SCOPE if is_real else QuarantineCode.UNKNOWN_GRID
 
 
 def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> None:

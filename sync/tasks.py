@@ -2,40 +2,30 @@
 
 from uuid import UUID
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from backend import jobs
 from backend.core.clock import CITY_TIME
-from backend.core.enums import CaseState, Kind
+from backend.core.enums import Kind
 from backend.kinds import Document
-from backend.models import Case, CaseStep
-from sync import service
+from backend.models import Case
+from sync import service, store
 
 
 @jobs.handler("sync.project_case")
 def project_case(session: Session, case_id: str) -> None:
-    """Publish a case as it stands now. Running again, late or out of order, publishes the same."""
+    """Publish a case as it stands now. Running again, late or out of order, publishes the same.
+
+    The lock comes before the read: of two runs at once, the later one must not publish what it read earlier.
+    """
+    store.lock(session, [UUID(case_id)])
     case = session.get(Case, UUID(case_id))
     if case is None or case.grid_id is None:
         raise jobs.Discard("case_without_grid")
-    service.publish(
-        session,
-        kind=Kind.CASE,
-        document_id=case.id,
-        grid_id=case.grid_id,
-        fields=_outcome(case, _closing(session, case)),
-    )
+    service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
 
 
-def _closing(session: Session, case: Case) -> CaseStep | None:
-    if case.state not in (CaseState.CLOSED, CaseState.REJECTED):
-        return None
-    return session.exec(
-        select(CaseStep).where(CaseStep.case_id == case.id).order_by(col(CaseStep.version).desc())
-    ).first()
-
-
-def _outcome(case: Case, closing: CaseStep | None) -> Document:
+def _outcome(case: Case) -> Document:
     return {
         "number": f"{case.opened_at.astimezone(CITY_TIME):%Y%m%d}-{case.seq:06d}",
         "state": case.state.value,
@@ -46,5 +36,5 @@ def _outcome(case: Case, closing: CaseStep | None) -> Document:
         "opened_at": case.opened_at.isoformat(),
         "deadline_at": case.deadline_at.isoformat(),
         **({"closed_at": case.closed_at.isoformat()} if case.closed_at else {}),
-        **({"outcome": closing.reason} if closing and closing.reason else {}),
+        **({"outcome": case.outcome} if case.outcome else {}),
     }

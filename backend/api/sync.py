@@ -12,8 +12,7 @@ from backend.core.enums import Kind
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
 from sync import service
-from sync.schemas import check_schema_version
-from sync.service import Claims
+from sync.schemas import Claims, check_schema_version
 
 router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
 
@@ -96,7 +95,12 @@ def pull(
     checkpoint: Annotated[str | None, Query(max_length=100_000)] = None,
 ) -> Response:
     page = pull_room.pull(
-        session, caller=caller, kind=kind, checkpoint=pull_room.read_checkpoint(checkpoint), limit=limit
+        session,
+        caller=caller,
+        kind=kind,
+        checkpoint=pull_room.read_checkpoint(checkpoint),
+        limit=limit,
+        claims=said,
     )
     return json_response({"documents": page.documents, "checkpoint": page.checkpoint})
 

@@ -9,7 +9,18 @@ from backend.core.enums import Kind
 from backend.kinds.base import COMMON_MEMBERS, COMMON_PUBLIC, Code, KindSpec, Record, Text
 
 PUBLIC = frozenset(
-    {"number", "state", "queue", "reason", "source_type", "source_id", "opened_at", "deadline_at", "closed_at", "outcome"}
+    {
+        "number",
+        "state",
+        "queue",
+        "reason",
+        "source_type",
+        "source_id",
+        "opened_at",
+        "deadline_at",
+        "closed_at",
+        "outcome",
+    }
 )
 
 
@@ -28,6 +39,4 @@ class CaseOutcome(Record):
     outcome: Annotated[Text | None, Field(title="结果")] = None
 
 
-SPEC = KindSpec(
-    kind=Kind.CASE, model=CaseOutcome, title="案件", public=COMMON_PUBLIC | PUBLIC, members=COMMON_MEMBERS
-)
+SPEC = KindSpec(kind=Kind.CASE, model=CaseOutcome, title="案件", public=COMMON_PUBLIC | PUBLIC, members=COMMON_MEMBERS)

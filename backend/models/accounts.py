@@ -11,7 +11,7 @@ from backend.models.base import Json, SQLModel, datetime, enum_field, json_field
 
 
 class Account(SQLModel, table=True):
-    """A person with one role. Scope: `territory_code` (a division prefix) for territory, `department_code` for a unit."""
+    """A person with one role, within a territory (`territory_code`, a division prefix) and perhaps a department."""
 
     __tablename__ = "account"
 

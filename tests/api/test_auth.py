@@ -96,7 +96,7 @@ def test_stale_forged_and_foreign_access_tokens_are_refused(world: World) -> Non
         jwt.encode({**claims, "exp": 1}, token_key(), algorithm="HS256"),
         jwt.encode(claims, b"another key that is long enough ....", algorithm="HS256"),
         jwt.encode({**claims, "aud": "elsewhere"}, token_key(), algorithm="HS256"),
-        jwt.encode(claims, None, algorithm="none"),
+        jwt.encode(claims, "", algorithm="none"),
         "not a token",
     ]
     for token in forged:
@@ -119,6 +119,6 @@ def test_a_revoked_device_is_out_at_its_next_request(world: World) -> None:
 def test_every_login_and_enrolment_leaves_one_audit_entry(world: World, api: TestClient) -> None:
     world.handheld()
     with Session(engine_for("zw_api")) as session:
-        rows = session.connection().execute(text("SELECT action, count(*) FROM audit_entry GROUP BY action"))
-        found = {action: number for action, number in rows}
+        rows = session.connection().execute(text("SELECT action, count(*) AS number FROM audit_entry GROUP BY action"))
+        found = {row.action: row.number for row in rows}
     assert found == {"login": 1, "enrolment_code_issued": 1, "device_enrolled": 1}

@@ -62,7 +62,7 @@ def test_a_lost_grid_is_paged_out_as_blank_tombstones(world: World) -> None:
 def test_a_document_touched_after_the_loss_still_goes(world: World) -> None:
     worker, colleague = _sharing(world)
     one, other = world.handheld(worker), world.handheld(colleague)
-    grid = sorted(set(one.grids()) & set(other.grids()))[0]
+    grid = min(set(one.grids()) & set(other.grids()))
     first = document(grid, name="甲")
     one.push("person", first)
     other.pull("person")
