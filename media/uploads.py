@@ -60,14 +60,9 @@ class Append:
         """Whether the last declared byte has been written."""
         return self.position == self.upload.length
 
-    @property
     def due(self) -> bool:
         """Whether it is time to save. Bytes under a checksum count all together or not at all."""
-        return (
-            self.checksum is None
-            and self.durable < self.position < self.upload.length
-            and time.monotonic() - self.saved_at >= SAVE_SECONDS
-        )
+        return self.checksum is None and time.monotonic() - self.saved_at >= SAVE_SECONDS
 
     def write(self, block: bytes) -> None:
         """Take the next bytes. `UploadTooLong` for more than declared: what was not saved does not count."""

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from backend.core.settings import PROJECT_ROOT
+from media.pictures import Copy
 from media.rules import Unusable
 from media.sandbox import Decoder
 from tests.rooms.media_samples import carried
@@ -32,15 +33,17 @@ def test_every_file_gets_a_verdict_and_leaks_nothing(path: Path, decoder: Decode
     started = time.monotonic()
     try:
         picture = decoder.decode(path.read_bytes())
-    except Unusable as verdict:
-        assert verdict.failure.value
+    except Unusable:
+        copies: tuple[Copy, ...] = ()
     else:
-        for copy in picture.copies:
-            assert carried(copy.variant, copy.content) == set()
-            with Image.open(BytesIO(copy.content)) as image:
-                image.load()
-                assert image.size == (copy.width, copy.height)
-                assert max(image.size) <= 1600
+        copies = picture.copies
+        assert copies
+    for copy in copies:
+        assert carried(copy.variant, copy.content) == set()
+        with Image.open(BytesIO(copy.content)) as image:
+            image.load()
+            assert image.size == (copy.width, copy.height)
+            assert max(image.size) <= 1600
     assert time.monotonic() - started < SECONDS_A_FILE
 
 

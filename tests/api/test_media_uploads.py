@@ -1,0 +1,583 @@
+"""Uploads by tus 1.0 against the real app: nothing is called safe that is not, and nothing is half-stored."""
+
+import base64
+import hashlib
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlmodel import Session, select
+from tusclient.client import TusClient
+from tusclient.exceptions import TusUploadFailed
+
+from backend.api import media_uploads
+from backend.core.clock import now
+from backend.core.db import engine_for
+from backend.core.enums import PhotoState
+from backend.core.ids import new_id
+from backend.core.settings import get_settings
+from backend.main import create_app
+from backend.models import AuditEntry, Job, Photo, Upload
+from backend.services.objects import object_store
+from media import uploads
+from media.partials import Partial, folder
+from tests.rooms.media_samples import digest, jpeg
+from tests.world import Handheld, World, until
+
+UPLOADS = "/media/v1/uploads"
+CHUNK = {"Content-Type": "application/offset+octet-stream"}
+TUS = {"Tus-Resumable": "1.0.0"}
+
+
+@pytest.fixture
+def worker(world: World) -> Handheld:
+    return world.handheld()
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[str]:
+    """The address of the app behind a real uvicorn, over the same database as `world`."""
+    config = uvicorn.Config(create_app(), host="127.0.0.1", port=0, log_level="critical", lifespan="off")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    until(lambda: running.started, what="uvicorn")
+    host, port = running.servers[0].sockets[0].getsockname()[:2]
+    yield f"http://{host}:{port}"
+    running.should_exit = True
+    thread.join()
+
+
+def metadata(photo_id: UUID, content: bytes, **more: str) -> str:
+    values = {"photo_id": str(photo_id), "sha256": digest(content), "filetype": "image/jpeg", **more}
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
+
+
+def creation(worker: Handheld, content: bytes, *, photo_id: UUID | None = None, **more: str) -> dict[str, str]:
+    return {
+        **TUS,
+        **worker.headers,
+        "Upload-Length": str(len(content)),
+        "Upload-Metadata": metadata(photo_id or new_id(), content, **more),
+    }
+
+
+def create(worker: Handheld, content: bytes, *, photo_id: UUID | None = None) -> str:
+    answer = worker.client.post(UPLOADS, headers=creation(worker, content, photo_id=photo_id))
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["Location"])
+
+
+def send(worker: Handheld, place: str, offset: int, content: bytes, **headers: str) -> Any:
+    all_headers = {**TUS, **CHUNK, **worker.headers, "Upload-Offset": str(offset), **headers}
+    return worker.client.patch(place, content=content, headers=all_headers)
+
+
+def offset_of(worker: Handheld, place: str) -> int:
+    answer = worker.client.head(place, headers={**TUS, **worker.headers})
+    assert answer.status_code == 200, answer.status_code
+    return int(answer.headers["Upload-Offset"])
+
+
+def photo_row(photo_id: UUID) -> Photo | None:
+    with Session(engine_for("zw_api")) as session:
+        return session.get(Photo, photo_id)
+
+
+def partial_files() -> list[Path]:
+    return list(folder().iterdir())
+
+
+def assert_refused(answer: Any, status: int, code: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["Tus-Resumable"] == "1.0.0"
+
+
+# --- what is offered
+
+
+def test_options_tells_what_is_offered_without_a_login(api: TestClient) -> None:
+    answer = api.options(UPLOADS)
+    assert answer.status_code == 204
+    assert answer.headers["Tus-Version"] == answer.headers["Tus-Resumable"] == "1.0.0"
+    offered = set(answer.headers["Tus-Extension"].split(","))
+    assert offered == {"creation", "creation-with-upload", "checksum", "expiration", "termination"}
+    assert answer.headers["Tus-Checksum-Algorithm"] == "sha1,sha256"
+    assert int(answer.headers["Tus-Max-Size"]) == get_settings().max_photo_bytes
+
+
+def test_another_version_is_refused(worker: Handheld) -> None:
+    for version in ({}, {"Tus-Resumable": "0.2.2"}, {"Tus-Resumable": "2.0.0"}):
+        headers = {name: value for name, value in creation(worker, b"x").items() if name not in TUS} | version
+        answer = worker.client.post(UPLOADS, headers=headers)
+        assert_refused(answer, 412, "tus_version")
+        assert answer.headers["Tus-Version"] == "1.0.0"
+
+
+# --- the way of a photo
+
+
+def test_a_photo_in_three_parts_is_safe_with_the_last_answer(worker: Handheld, drain: Callable[[], int]) -> None:
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    first, second = len(content) // 3, len(content) // 2
+    assert offset_of(worker, place) == 0
+    for start, end in ((0, first), (first, second)):
+        answer = send(worker, place, start, content[start:end])
+        assert (answer.status_code, answer.headers["Upload-Offset"]) == (204, str(end))
+        assert parsedate_to_datetime(answer.headers["Upload-Expires"]) > now()
+    assert photo_row(photo_id) is None
+    assert send(worker, place, second, content[second:]).status_code == 204
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert (photo.state, photo.sha256, photo.mime) == (PhotoState.RECEIVED, digest(content), "image/jpeg")
+    assert object_store().get(photo.original_key or "") == content
+    assert offset_of(worker, place) == len(content)
+    assert partial_files() == []
+    assert drain() == 1
+    shown = worker.client.get(f"/media/v1/photos/{photo_id}", headers=worker.headers).json()
+    assert (shown["state"], shown["received"], shown["failure"]) == ("processed", True, None)
+
+
+def test_creation_with_upload_takes_the_whole_photo_in_one_request(worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    headers = creation(worker, content, photo_id=photo_id) | CHUNK
+    answer = worker.client.post(UPLOADS, content=content, headers=headers)
+    assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, str(len(content)))
+    assert photo_row(photo_id) is not None
+
+
+def test_head_gives_back_length_metadata_and_expiry(worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    answer = worker.client.head(place, headers={**TUS, **worker.headers})
+    assert answer.headers["Upload-Length"] == str(len(content))
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert f"photo_id {base64.b64encode(str(photo_id).encode()).decode()}" in answer.headers["Upload-Metadata"]
+    assert parsedate_to_datetime(answer.headers["Upload-Expires"]) > now() + timedelta(hours=23)
+
+
+def test_post_with_an_override_serves_clients_without_patch(worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+
+    def post(method: str, body: bytes = b"", **headers: str) -> Any:
+        sent = {**TUS, **CHUNK, **worker.headers, "X-HTTP-Method-Override": method, **headers}
+        return worker.client.post(place, content=body, headers=sent)
+
+    assert post("PATCH", content[:100], **{"Upload-Offset": "0"}).status_code == 204
+    assert post("HEAD").headers["Upload-Offset"] == "100"
+    assert_refused(post("PUT"), 400, "upload_header")
+    assert post("PATCH", content[100:], **{"Upload-Offset": "100"}).status_code == 204
+    assert photo_row(photo_id) is not None
+    other = create(worker, content)
+    assert (
+        worker.client.post(other, headers={**TUS, **worker.headers, "X-HTTP-Method-Override": "DELETE"}).status_code
+        == 204
+    )
+    assert worker.client.head(other, headers={**TUS, **worker.headers}).status_code == 404
+
+
+def test_a_terminated_upload_leaves_nothing(worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    send(worker, place, 0, content[:100])
+    assert len(partial_files()) == 1
+    assert worker.client.delete(place, headers={**TUS, **worker.headers}).status_code == 204
+    assert partial_files() == []
+    assert_refused(send(worker, place, 100, content[100:]), 404, "not_found")
+
+
+def test_the_same_photo_again_is_fine_and_other_bytes_under_its_id_are_not(worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    for _ in range(2):
+        place = create(worker, content, photo_id=photo_id)
+        assert send(worker, place, 0, content).status_code == 204
+    with Session(engine_for("zw_api")) as session:
+        assert len(session.exec(select(Job).where(Job.key == str(photo_id))).all()) == 1
+        audits = session.exec(select(AuditEntry.action).where(AuditEntry.object_id == str(photo_id))).all()
+    assert audits == ["photo.received"]
+    answer = worker.client.post(UPLOADS, headers=creation(worker, jpeg(90, 90), photo_id=photo_id))
+    assert_refused(answer, 409, "photo_id_taken")
+
+
+def test_of_two_uploads_of_one_id_with_other_bytes_the_second_is_refused_whole(worker: Handheld) -> None:
+    photo_id, content, other = new_id(), jpeg(), jpeg(90, 90)
+    place, late = create(worker, content, photo_id=photo_id), create(worker, other, photo_id=photo_id)
+    assert send(worker, place, 0, content).status_code == 204
+    assert_refused(send(worker, late, 0, other), 409, "photo_id_taken")
+    assert worker.client.head(late, headers={**TUS, **worker.headers}).status_code == 404
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert object_store().get(photo.original_key or "") == content
+    assert partial_files() == []
+
+
+# --- bad input
+
+
+def test_a_length_that_cannot_be_read_is_refused(worker: Handheld) -> None:
+    headers = creation(worker, b"x")
+    headers.pop("Upload-Length")
+    assert_refused(worker.client.post(UPLOADS, headers=headers), 400, "upload_header")
+    for length in ("", "-5", "ten", "9" * 16):
+        answer = worker.client.post(UPLOADS, headers=headers | {"Upload-Length": length})
+        assert_refused(answer, 400, "upload_header")
+
+
+def test_nothing_and_too_much_are_refused_before_a_byte_is_sent(worker: Handheld) -> None:
+    assert_refused(worker.client.post(UPLOADS, headers=creation(worker, b"")), 400, "photo_empty")
+    headers = creation(worker, b"x") | {"Upload-Length": str(get_settings().max_photo_bytes + 1)}
+    answer = worker.client.post(UPLOADS, headers=headers)
+    assert_refused(answer, 413, "photo_too_large")
+    assert answer.json()["max_bytes"] == get_settings().max_photo_bytes
+
+
+def test_metadata_that_cannot_be_read_is_refused(worker: Handheld) -> None:
+    for header in ("", "photo_id", "photo_id !!", "sha256 YQ==", "\x80"):
+        headers = creation(worker, b"x") | {"Upload-Metadata": header}
+        encoded = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+        assert_refused(worker.client.post(UPLOADS, headers=encoded), 400, "upload_header")
+
+
+def test_a_name_that_points_elsewhere_is_never_looked_at(worker: Handheld, tmp_path: Path) -> None:
+    content = jpeg()
+    headers = creation(worker, content, filename="../../../../etc/passwd") | CHUNK
+    assert worker.client.post(UPLOADS, content=content, headers=headers).status_code == 201
+    stored = [path for path in get_settings().state_dir.rglob("*") if path.is_file()]
+    assert len(stored) == 1
+    assert stored[0].is_relative_to(get_settings().state_dir / "media" / "originals")
+
+
+def test_a_wrong_offset_is_refused_and_the_right_one_is_told(worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    send(worker, place, 0, content[:100])
+    for offset in (0, 99, 101, len(content)):
+        answer = send(worker, place, offset, content[offset:])
+        assert_refused(answer, 409, "offset_mismatch")
+        assert answer.json()["offset"] == 100
+    assert_refused(send(worker, place, 100, content[100:], **{"Upload-Offset": "x"}), 400, "upload_header")
+    assert offset_of(worker, place) == 100
+    assert send(worker, place, 100, content[100:]).status_code == 204
+
+
+def test_more_than_declared_is_refused_and_nothing_of_it_kept(worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    assert_refused(send(worker, place, 0, content + b"x"), 413, "upload_too_long")
+
+    def without_length() -> Iterator[bytes]:
+        yield content
+        yield b"more"
+
+    headers = {**TUS, **CHUNK, **worker.headers, "Upload-Offset": "0"}
+    answer = worker.client.patch(place, content=without_length(), headers=headers)
+    assert_refused(answer, 413, "upload_too_long")
+    assert offset_of(worker, place) == 0
+    assert send(worker, place, 0, content).status_code == 204
+
+
+def test_a_wrong_checksum_drops_the_bytes_of_that_request_only(worker: Handheld) -> None:
+    content = jpeg()
+
+    def checksum(algorithm: str, part: bytes) -> dict[str, str]:
+        value = base64.b64encode(hashlib.new(algorithm, part).digest()).decode()
+        return {"Upload-Checksum": f"{algorithm} {value}"}
+
+    for algorithm in ("sha1", "sha256"):
+        place = create(worker, content)
+        assert send(worker, place, 0, content[:100], **checksum(algorithm, content[:100])).status_code == 204
+        bad = send(worker, place, 100, content[100:], **checksum(algorithm, content[101:]))
+        assert_refused(bad, 460, "chunk_checksum_mismatch")
+        assert offset_of(worker, place) == 100
+        assert send(worker, place, 100, content[100:], **checksum(algorithm, content[100:])).status_code == 204
+    unknown = {"Upload-Checksum": "crc32 AAAA"}
+    assert_refused(send(worker, create(worker, content), 0, content, **unknown), 400, "upload_header")
+
+
+def test_a_photo_that_is_not_the_declared_one_is_refused_and_nothing_stays(worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    wrong = content[:-50] + bytes(50)
+    assert_refused(send(worker, place, 0, wrong), 460, "photo_checksum_mismatch")
+    assert photo_row(photo_id) is None
+    assert partial_files() == []
+    assert worker.client.head(place, headers={**TUS, **worker.headers}).status_code == 404
+    assert send(worker, create(worker, content, photo_id=photo_id), 0, content).status_code == 204
+
+
+def test_another_content_type_is_refused(worker: Handheld) -> None:
+    content = jpeg()
+    answer = send(worker, create(worker, content), 0, content, **{"Content-Type": "image/jpeg"})
+    assert_refused(answer, 415, "upload_content_type")
+
+
+def test_an_expired_upload_is_gone_and_cleared_with_the_next_one(worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    send(worker, place, 0, content[:100])
+    with Session(engine_for("zw_api")) as session:
+        session.connection().execute(text("UPDATE upload SET expires_at = now() - interval '1 second'"))
+        session.commit()
+    assert worker.client.head(place, headers={**TUS, **worker.headers}).status_code == 410
+    assert_refused(send(worker, place, 100, content[100:]), 410, "upload_gone")
+    create(worker, content)
+    assert partial_files() == []
+    assert worker.client.head(place, headers={**TUS, **worker.headers}).status_code == 404
+
+
+# --- who may
+
+
+def test_without_a_login_no_byte_is_written(worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    worker_headers = {**TUS, **CHUNK, "Upload-Offset": "0"}
+    for headers in (worker_headers, {**worker_headers, "Authorization": "Bearer forged"}):
+        assert_refused(worker.client.patch(place, content=content, headers=headers), 401, "unauthenticated")
+    anonymous = creation(worker, content)
+    del anonymous["Authorization"]
+    assert_refused(worker.client.post(UPLOADS, headers=anonymous), 401, "unauthenticated")
+    assert partial_files() == []
+
+
+def test_a_foreign_upload_is_not_found(world: World, worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    other = world.handheld(world.workers()[1])
+    assert world.client.head(place, headers={**TUS, **other.headers}).status_code == 404
+    assert_refused(send(other, place, 0, content), 404, "not_found")
+    assert_refused(world.client.delete(place, headers={**TUS, **other.headers}), 404, "not_found")
+    assert offset_of(worker, place) == 0
+    assert partial_files() == []
+
+
+def test_a_foreign_photo_id_cannot_be_taken(world: World, worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    assert send(worker, create(worker, content, photo_id=photo_id), 0, content).status_code == 204
+    other = world.handheld(world.workers()[1])
+    answer = world.client.post(UPLOADS, headers=creation(other, content, photo_id=photo_id))
+    assert_refused(answer, 404, "not_found")
+
+
+# --- faults
+
+
+def test_one_writer_at_a_time_and_others_are_not_kept_waiting(worker: Handheld) -> None:
+    content = jpeg()
+    place, other = create(worker, content), create(worker, content)
+    held = Partial(UUID(place.rsplit("/", 1)[1]))
+    try:
+        answer = send(worker, place, 0, content)
+        assert_refused(answer, 423, "upload_busy")
+        assert_refused(worker.client.delete(place, headers={**TUS, **worker.headers}), 423, "upload_busy")
+        assert send(worker, other, 0, content).status_code == 204
+    finally:
+        held.close()
+    assert send(worker, place, 0, content).status_code == 204
+
+
+def test_bytes_that_were_written_but_never_counted_are_cut_off(worker: Handheld) -> None:
+    """What kill -9 between the write and the commit leaves behind."""
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    send(worker, place, 0, content[:100])
+    with partial_files()[0].open("ab") as partial:
+        partial.write(b"never counted" * 1000)
+    assert send(worker, place, 100, content[100:]).status_code == 204
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert object_store().get(photo.original_key or "") == content
+
+
+def test_an_upload_whose_bytes_were_lost_begins_again(worker: Handheld) -> None:
+    content = jpeg()
+    place = create(worker, content)
+    send(worker, place, 0, content[:100])
+    partial_files()[0].unlink()
+    assert_refused(send(worker, place, 100, content[100:]), 410, "upload_gone")
+
+
+def test_no_success_is_told_when_the_last_commit_fails(worker: Handheld, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    real = media_uploads._settle
+
+    def failing(session: Session, append: uploads.Append, *, cut: bool) -> Any:
+        session.connection().execute(text("CREATE TEMP TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+        session.connection().execute(text("INSERT INTO late VALUES (1), (1)"))
+        return real(session, append, cut=cut)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media_uploads, "_settle", failing)
+        assert send(worker, place, 0, content).status_code >= 500
+    assert photo_row(photo_id) is None
+    assert offset_of(worker, place) == 0
+    assert send(worker, place, 0, content).status_code == 204
+
+
+def test_a_full_disk_is_told_and_the_upload_goes_on_later(worker: Handheld, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = jpeg()
+    place = create(worker, content)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("media.partials.os.pwrite", full)
+        assert_refused(send(worker, place, 0, content), 507, "storage_full")
+    assert send(worker, place, 0, content).status_code == 204
+
+
+def test_a_store_that_is_away_keeps_the_upload_unfinished(worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    object_store()
+    media = get_settings().state_dir / "media"
+    media.rmdir()
+    media.write_bytes(b"not a folder")
+    answer = send(worker, place, 0, content)
+    assert_refused(answer, 503, "storage_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert offset_of(worker, place) < len(content)
+    media.unlink()
+    media.mkdir()
+    assert send(worker, place, offset_of(worker, place), content[offset_of(worker, place) :]).status_code == 204
+
+
+# --- real clients over a real socket
+
+
+def tus_client(server: str, worker: Handheld) -> TusClient:
+    return TusClient(server + UPLOADS, headers=dict(worker.headers))
+
+
+def test_tuspy_uploads_and_resumes(server: str, worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg() + random.Random(1).randbytes(100_000)  # as phones append short films
+    values = {"photo_id": str(photo_id), "sha256": digest(content), "filename": "../x.jpg"}
+    uploader = tus_client(server, worker).uploader(
+        file_stream=BytesIO(content), chunk_size=30_000, metadata=values, upload_checksum=True
+    )
+    uploader.upload(stop_at=60_000)
+    again = tus_client(server, worker).uploader(
+        file_stream=BytesIO(content), chunk_size=50_000, url=uploader.url, metadata=values
+    )
+    assert again.offset == 60_000
+    again.upload()
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert object_store().get(photo.original_key or "") == content
+
+
+def test_tuspy_hears_of_wrong_bytes(server: str, worker: Handheld) -> None:
+    content = jpeg()
+    values = {"photo_id": str(new_id()), "sha256": "0" * 64}
+    uploader = tus_client(server, worker).uploader(file_stream=BytesIO(content), metadata=values)
+    with pytest.raises(TusUploadFailed) as caught:
+        uploader.upload()
+    assert caught.value.status_code == 460
+
+
+def test_what_arrived_before_a_cut_is_kept_and_the_rest_resumed(server: str, worker: Handheld) -> None:
+    """Bytes that were still on their way when the line broke may be lost, counted ones never."""
+    photo_id, content = new_id(), jpeg() + random.Random(2).randbytes(600_000)
+    place = create(worker, content, photo_id=photo_id)
+    part = folder() / f"{place.rsplit('/', 1)[1]}.part"
+    with open_patch(server, place, worker, len(content)) as connection:
+        connection.sendall(content[:500_000])
+        until(lambda: part.exists() and part.stat().st_size > 0, what="the first block on disk")
+    until(lambda: offset_of(worker, place) > 0, what="the bytes before the cut")
+
+    def resume() -> bool:
+        kept = offset_of(worker, place)
+        assert 0 < kept <= 500_000
+        return bool(send(worker, place, kept, content[kept:]).status_code == 204)
+
+    until(resume, what="the lock of the cut request")
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert object_store().get(photo.original_key or "") == content
+
+
+def test_a_cut_under_a_checksum_keeps_nothing(server: str, worker: Handheld) -> None:
+    content = jpeg(1200, 900)
+    place = create(worker, content)
+    checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    with open_patch(server, place, worker, len(content), f"Upload-Checksum: sha256 {checksum}\r\n") as connection:
+        connection.sendall(content[:-1])
+    until(lambda: send(worker, place, 0, content).status_code == 204, what="the lock of the cut request")
+
+
+def test_a_slow_upload_is_saved_while_it_comes_and_a_stalled_one_is_ended(
+    server: str, worker: Handheld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SAVE_SECONDS", 0.0)
+    content = jpeg(1200, 900)
+    place = create(worker, content)
+    with open_patch(server, place, worker, len(content)) as connection:
+        connection.sendall(content[:1000])
+        until(lambda: offset_of(worker, place) >= 1000, what="bytes saved while the request goes on")
+        monkeypatch.setattr(media_uploads, "STALL_SECONDS", 0.1)
+        connection.sendall(content[1000:1500])
+        answer = ""
+        while "upload_stalled" not in answer and (more := connection.recv(4096)):
+            answer += more.decode()
+    assert answer.startswith("HTTP/1.1 408")
+    assert "upload_stalled" in answer
+    assert offset_of(worker, place) == 1500
+
+
+def test_slow_uploads_hold_no_database_connections(server: str, worker: Handheld) -> None:
+    """Thirty senders stand still in the middle of a body; the pool has twenty connections, and others are served."""
+    content = jpeg()
+    places = [create(worker, content) for _ in range(30)]
+    connections = [open_patch(server, place, worker, len(content)) for place in places]
+    try:
+        for connection in connections:
+            connection.sendall(content[:200])
+        until(lambda: len(partial_files()) == 30, what="thirty uploads under way")
+        assert worker.client.get("/reference/v1/grids", headers=worker.headers).status_code == 200
+        assert send(worker, create(worker, content), 0, content).status_code == 204
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def open_patch(server: str, place: str, worker: Handheld, length: int, more: str = "") -> socket.socket:
+    """A socket on which a PATCH has begun and the body is awaited."""
+    address = urlsplit(server)
+    connection = socket.create_connection((address.hostname, address.port), timeout=20)
+    connection.sendall(
+        (
+            f"PATCH {place} HTTP/1.1\r\nHost: test\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+            f"Authorization: {worker.headers['Authorization']}\r\nContent-Type: application/offset+octet-stream\r\n"
+            f"Content-Length: {length}\r\n{more}\r\n"
+        ).encode()
+    )
+    return connection
+
+
+def test_finished_uploads_stay_known_until_they_expire(worker: Handheld) -> None:
+    """A client that lost the last answer asks again and hears that all is here."""
+    content = jpeg()
+    place = create(worker, content)
+    send(worker, place, 0, content)
+    assert offset_of(worker, place) == len(content)
+    assert send(worker, place, len(content), b"").status_code == 204
+    assert_refused(send(worker, place, 0, content), 409, "offset_mismatch")
+    with Session(engine_for("zw_api")) as session:
+        assert session.exec(select(Upload.finished)).all() == [True]
