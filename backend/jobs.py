@@ -145,6 +145,14 @@ def claim(session: Session, name: str, *, limit: int) -> list[Claimed]:
     return [Claimed(*row) for row in rows]
 
 
+def renew(session: Session, held: Sequence[Claimed]) -> None:
+    """Lengthen the leases of jobs that are being worked on. Those that went to another worker stay there."""
+    if not held:
+        return
+    lease = now() + timedelta(seconds=get_settings().job_lease_seconds)
+    session.connection().execute(_RENEW, [{"id": job.id, "fence": job.fence, "lease": lease} for job in held])
+
+
 def finish(session: Session, job: Claimed) -> bool:
     """Mark done in the handler's own transaction. False: the lease went to another worker, so roll back."""
     done = session.connection().execute(_FINISH, {"id": job.id, "fence": job.fence, "now": now()})
@@ -212,6 +220,7 @@ _CLAIM = text(
     RETURNING id, name, payload, attempts, max_attempts, fence, request_id
     """
 )
+_RENEW = text("UPDATE job SET lease_until = :lease WHERE id = :id AND fence = :fence AND state = 'running'")
 _FINISH = text(
     """
     UPDATE job SET state = 'done', finished_at = :now, lease_until = NULL

@@ -6,10 +6,13 @@ another, and `jobs.claim` hands each row to one worker.
 
 import queue
 import threading
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from celery import Celery
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from backend import jobs
@@ -20,6 +23,8 @@ from backend.core.logging import get_logger, log_context
 from backend.core.settings import get_settings
 
 BATCH = 20
+LONGEST_TURN_S = 60.0
+SWEPT_EXPIRE_S = 60
 
 log = get_logger(__name__)
 
@@ -58,9 +63,15 @@ celery = make_celery()
 
 @celery.task(name="zhiwang.run")  # type: ignore[untyped-decorator]
 def run(name: str) -> None:
-    """Work through the waiting jobs of one name, a batch at a time, until none is left."""
+    """Work through the waiting jobs of one name, a batch at a time, until none is left.
+
+    A long queue is handed on to a fresh message before the task's time limit could end it in the middle of a job.
+    """
+    end = time.monotonic() + LONGEST_TURN_S
     while run_batch(name):
-        pass
+        if time.monotonic() > end:
+            run.apply_async((name,), retry=False)
+            return
 
 
 @celery.task(name="zhiwang.sweep")  # type: ignore[untyped-decorator]
@@ -69,16 +80,18 @@ def sweep() -> None:
     with Session(engine_for("zw_worker")) as session:
         names = jobs.waiting_names(session)
     for name in names:
-        run.delay(name)
+        run.apply_async((name,), expires=SWEPT_EXPIRE_S, retry=False)
 
 
 def run_batch(name: str) -> int:
     """Claim one batch, run each job in a transaction of its own, and say how many were claimed."""
     with transaction(engine_for("zw_worker")) as session:
         batch = jobs.claim(session, name, limit=BATCH)
-    for job in batch:
-        with log_context(job_id=str(job.id), job=job.name, request_id=job.request_id or ""):
-            run_one(job)
+    with LeaseKeeper(batch) as keeper:
+        for job in batch:
+            with log_context(job_id=str(job.id), job=job.name, request_id=job.request_id or ""):
+                run_one(job)
+            keeper.let_go(job)
     return len(batch)
 
 
@@ -113,6 +126,41 @@ def once_per_slot(name: str, seconds: int) -> bool:
     """True in one process only for each slot, so that a doubled beat is harmless."""
     with transaction(engine_for("zw_worker")) as session:
         return jobs.take_slot(session, name, slot_of(now(), seconds))
+
+
+class LeaseKeeper:
+    """Renews the leases of a batch while this process lives, so that leases can be short.
+
+    A worker that is killed stops renewing, and its jobs go to another one within `job_lease_seconds`.
+    """
+
+    def __init__(self, batch: Sequence[jobs.Claimed]) -> None:
+        self._held = {job.id: job for job in batch}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="leases", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._held:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def let_go(self, job: jobs.Claimed) -> None:
+        """The job came to its end; its lease is renewed no more."""
+        self._held.pop(job.id, None)
+
+    def _work(self) -> None:
+        interval = get_settings().job_lease_seconds / 3
+        while not self._stopped.wait(interval):
+            try:
+                with transaction(engine_for("zw_worker")) as session:
+                    jobs.renew(session, list(self._held.values()))
+            except SQLAlchemyError as error:  # the database is away; the fence decides who finishes
+                log.warning("leases not renewed", exc_info=error)
 
 
 class BackgroundWaker:

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     max_photo_pixels: int = Field(default=50_000_000, ge=1)
     max_import_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
 
-    job_lease_seconds: int = Field(default=600, ge=5)
+    job_lease_seconds: int = Field(default=30, ge=3)
     job_max_attempts: int = Field(default=5, ge=1)
     sweep_seconds: float = Field(default=5.0, gt=0)
     worker_concurrency: int = Field(default=2, ge=1)

@@ -11,6 +11,8 @@ from backend import jobs, tasks
 from backend.core.clock import now
 from backend.core.db import engine_for, transaction
 from backend.core.errors import NotFound
+from backend.core.settings import get_settings
+from tests.world import until
 
 NAME = "tests.job"
 
@@ -197,3 +199,23 @@ def test_wake_ups_survive_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch)
     again(frozenset({"b", "a"}))
     again.close()
     assert sent == ["refused", "a", "b"]
+
+
+def test_a_lease_is_renewed_while_its_worker_lives(
+    database: str, monkeypatch: pytest.MonkeyPatch, handled: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("JOB_LEASE_SECONDS", "3")
+    get_settings.cache_clear()
+    _enqueue()
+    (job,) = _claim()
+    first = _row().lease_until
+    with tasks.LeaseKeeper([job]) as keeper:
+        until(lambda: _row().lease_until > first, what="lease renewed")
+        keeper.let_go(job)
+    _pass_time(timedelta(hours=1))
+    (successor,) = _claim()
+    lease = _row().lease_until
+    with transaction(engine_for("zw_worker")) as session:
+        jobs.renew(session, [job])
+    assert _row().lease_until == lease, "a lost lease is not renewed"
+    assert successor.fence == job.fence + 1
