@@ -16,6 +16,7 @@ from backend.core.enums import ImportState, Role
 from backend.models import Dataset, Snapshot
 from backend.services import registry
 from backend.services.registry_rows import REASONS
+from backend.services.registry_specs import SPECS
 from backend.services.registry_uploads import ImportCutOff, Upload
 from backend.services.sessions import Caller
 
@@ -71,13 +72,23 @@ class Import(BaseModel):
     reasons: list[Reason]
 
 
+class ColumnView(BaseModel):
+    """A column of a dataset's file: its header is either the title or the name. `choices` lists what cells may say."""
+
+    title: str
+    name: str
+    required: bool
+    choices: list[str]
+
+
 class DatasetView(BaseModel):
-    """A dataset and the load that readers see now, if any."""
+    """A dataset, what its files look like, and the load that readers see now, if any."""
 
     code: str
     name: str
     department_code: str
     legal_basis: str
+    columns: list[ColumnView]
     current: Import | None
 
 
@@ -153,11 +164,16 @@ async def _receive(request: Request, upload: Upload) -> None:
 
 
 def _dataset(dataset: Dataset, current: Snapshot | None) -> DatasetView:
+    spec = SPECS.get(dataset.code)
     return DatasetView(
         code=dataset.code,
         name=dataset.name,
         department_code=dataset.department_code,
         legal_basis=dataset.legal_basis,
+        columns=[
+            ColumnView(title=column.title, name=column.name, required=column.required, choices=list(column.choices))
+            for column in (spec.columns if spec else ())
+        ],
         current=_import(current) if current else None,
     )
 

@@ -78,6 +78,20 @@ def test_the_steward_reads_the_refused_rows_and_that_is_audited(world: World, dr
         assert [action for (action,) in actions] == ["dataset_import_requested", "dataset_imported", "rejects_read"]
 
 
+def test_a_dataset_says_what_its_files_look_like(world: World) -> None:
+    listed = world.client.get("/registry/v1/datasets", headers=world.office("data_steward")).json()["datasets"]
+    [components] = [one for one in listed if one["code"] == "components"]
+    assert components["current"] is None
+    assert components["columns"][0] == {
+        "title": "部件标识码",
+        "name": "component_id",
+        "required": True,
+        "choices": [],
+    }
+    states = {column["name"]: column["choices"] for column in components["columns"]}["state"]
+    assert states == ["完好", "破损", "丢失", "废弃"]
+
+
 @pytest.mark.parametrize("role", ["operator", "supervisor", "system_admin", "auditor", "department_handler"])
 def test_only_the_data_steward_reads_refused_rows(world: World, drain: Drain, role: str) -> None:
     snapshot_id = hand_over(world, "components", drop("components", 3, spoil=True)).json()["snapshot_id"]

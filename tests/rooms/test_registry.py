@@ -148,6 +148,7 @@ def test_a_wrong_credit_code_is_refused(session: Session, drop: Drop) -> None:
 def test_rows_over_several_lines_are_counted_where_they_begin(session: Session, drop: Drop) -> None:
     lines = lines_of("population", range(5))
     lines[1][place_of("registered_address")] = "第一行\n第二行\n第三行"
+    lines[2][place_of("registered_address")] = "第一行\n第二行"
     lines[2][place_of("grid_id")] = "1"
     snapshot = load(session, "population", drop(lines))
     assert [reason["line"] for reason in snapshot.reasons] == [5]
