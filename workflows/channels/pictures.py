@@ -56,10 +56,7 @@ def wait_before(tries: int) -> timedelta:
 def _hand_over(session: Session, photo_id: UUID, media: Media) -> PhotoState:
     """Store the file as a photo without an owner. One that is refused as a photo counts as failed."""
     try:
-        with session.begin_nested():
-            receive_photo(
-                session, photo_id=photo_id, owner_id=None, content=media.content, mime=media.mime, actor=ACTOR
-            )
+        receive_photo(session, photo_id=photo_id, owner_id=None, content=media.content, mime=media.mime, actor=ACTOR)
     except ZhiwangError as refusal:
         if refusal.status >= SERVER_FAULT:
             raise
