@@ -76,6 +76,7 @@ def test_the_same_batch_sent_again_changes_nothing(pair: tuple[Handheld, Handhel
     before = _count("SELECT sum(seq) FROM feed_counter")
     assert one.push_rows("person", rows) == []
     assert _outcomes(one) == ["applied"] * 5
+    assert one.outcomes()["quarantined"] == []
     assert _count("SELECT count(*) FROM document_version") == 5
     assert _count("SELECT sum(seq) FROM feed_counter") == before
 
@@ -91,6 +92,22 @@ def test_disjoint_edits_merge_and_both_devices_end_alike(pair: tuple[Handheld, H
     assert one.pull("person")[-1] == merged
     assert _outcomes(other) == ["merged"]
     assert other.outcomes()["mutations"][0]["conflicts"] == [{"field": "name", "hardness": "soft", "state": "open"}]
+
+
+def test_a_merge_or_a_conflict_whose_answer_was_lost_is_answered_again_and_done_once(
+    pair: tuple[Handheld, Handheld],
+) -> None:
+    one, other = pair
+    first = document(one.grids()[0], name="甲", phone="1", sex="x")
+    one.push("person", first)
+    (held,) = other.pull("person")
+    one.push("person", edited(first, phone="2"), first)
+    for mine in (edited(held, name="乙"), edited(held, name="乙", phone="3")):
+        assert other.push("person", mine, held) == other.push("person", mine, held)
+    assert _outcomes(other) == ["merged", "conflict"]
+    assert _count("SELECT count(*) FROM document_version") == 3
+    assert _count("SELECT count(*) FROM conflict") == 2
+    assert other.outcomes()["quarantined"] == []
 
 
 def test_two_edits_of_one_field_are_a_conflict_and_the_servers_value_stands(
