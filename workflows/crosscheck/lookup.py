@@ -18,6 +18,8 @@ from workflows.crosscheck.others import neighbours_of, twins_of
 from workflows.crosscheck.ruleset import Compared, Rules
 from workflows.crosscheck.similarity import Scorer
 
+WITH_ADDRESS = (Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION)
+
 SnapshotRef = dict[str, str]
 """A snapshot as a verdict names it: `snapshot_id` and `taken_at`."""
 
@@ -44,7 +46,7 @@ def gather(session: Session, entries: Sequence[Entry], rules: Rules) -> Gathered
     `SnapshotChanged` where a load ended meanwhile: a verdict names the one snapshot that it is based on.
     """
     snapshots = _read_snapshots(session)
-    scorer = Scorer(rules.likeness, gazetteer_of(_units(session)))
+    scorer = Scorer(rules.likeness, gazetteer_of(_units(session) if _of_kind(entries, *WITH_ADDRESS) else ()))
     homes = _homes(session, entries, scorer)
     candidates = _people(session, entries, rules, scorer, homes) | _keyed(session, entries, rules, scorer)
     twins = twins_of(session, entries)
