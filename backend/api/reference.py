@@ -42,6 +42,11 @@ def queues(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"queues": reference.queues(session)}, known)
 
 
+@router.get("/departments", dependencies=[LoggedIn], summary="Units that own data or handle cases")
+def departments(session: DbSession, known: IfNoneMatch = "") -> Response:
+    return _answer({"departments": reference.departments(session)}, known)
+
+
 @router.get("/calendar", dependencies=[LoggedIn], summary="Working days and holidays as far as they are known")
 def calendar(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"calendar": reference.calendar(session)}, known)

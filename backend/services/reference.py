@@ -11,6 +11,7 @@ from backend.kinds import KINDS
 from backend.models import (
     CalendarDay,
     CaseQueue,
+    Department,
     EventClass,
     Grid,
     RegistrationStandard,
@@ -59,6 +60,11 @@ def standards(session: Session) -> Rows:
 def queues(session: Session) -> Rows:
     """12345 queues by code."""
     return [queue.model_dump() for queue in session.exec(select(CaseQueue).order_by(CaseQueue.code)).all()]
+
+
+def departments(session: Session) -> Rows:
+    """Units that own data or handle cases, by code: where a case may be dispatched to."""
+    return [unit.model_dump() for unit in session.exec(select(Department).order_by(Department.code)).all()]
 
 
 def calendar(session: Session) -> Rows:

@@ -54,7 +54,8 @@ def test_the_code_tables_hold_what_a_case_needs(world: World) -> None:
         return found
 
     queues = {queue["code"] for queue in read("queues", "queues")}
-    assert {"district", "12345-4403", "12345-440310", "verify-population"} <= queues
+    assert {"12345-4403", "12345-440310", "verify-population"} <= queues
+    assert "urban-management" in {unit["code"] for unit in read("departments", "departments")}
     classes = {(one["scheme"], one["code"]) for one in read("event-classes", "event_classes")}
     standards = {one["code"]: one for one in read("standards", "standards")}
     for one in standards.values():
