@@ -1,5 +1,6 @@
 """The WeChat client: one contract for the real adapter (against a local server) and its null twin, then the faults."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -131,14 +132,22 @@ def test_a_file_over_the_limit_is_not_read_to_its_end(client: HttpWechatApi, ser
         client.fetch_media("big")
 
 
-def test_neither_secret_nor_token_stands_in_an_error(client: HttpWechatApi, server: FakeWechatApi) -> None:
+def test_an_error_says_a_code_and_keeps_nothing_of_the_call(client: HttpWechatApi, server: FakeWechatApi) -> None:
     client.fetch_media("m1")
     server.stop()
-    with pytest.raises(WechatAway) as raised:
+    with pytest.raises(WechatAway, match=r"^\w{1,64}$") as raised:
         client.fetch_media("m1")
-    assert SECRET not in str(raised.value)
-    assert "token" not in str(raised.value)
+    assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
+
+
+def test_the_token_stands_in_no_log(client: HttpWechatApi, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        client.fetch_media("m1")
+        client.send_text("o1", "x")
+    assert client._token
+    assert client._token not in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_without_an_app_secret_the_null_adapter_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:

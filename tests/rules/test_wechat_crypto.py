@@ -107,7 +107,7 @@ def test_a_message_for_another_account_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "encrypted",
-    ["%%%", "AAAA", base64.b64encode(b"").decode() or "=", base64.b64encode(secrets.token_bytes(31)).decode()],
+    ["%%%", "AAAA", base64.b64encode(b"").decode() or "=", base64.b64encode(bytes(range(31))).decode()],
 )
 def test_a_signed_text_that_is_no_ciphertext_is_malformed(encrypted: str) -> None:
     stamp = str(int(AT.timestamp()))
@@ -138,6 +138,7 @@ OUTSIDE = '<!DOCTYPE xml [<!ENTITY a SYSTEM "file:///etc/hostname">]><xml><Encry
         b"<html><Encrypt>a</Encrypt></html>",
         BOMB.encode(),
         OUTSIDE.encode(),
+        b"<!DOCTYPE xml><xml><Encrypt>a</Encrypt></xml>",
         b"<xml>" + b"<a/>" * 100 + b"</xml>",
         b'<?xml version="1.0" encoding="utf-7"?><xml/>',
         b'<?xml version="1.0" encoding="no-such"?><xml/>',
