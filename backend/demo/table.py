@@ -1,0 +1,140 @@
+"""The day's numbers as a table, and the equations between what was done and what the API says."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from backend.core.enums import Outcome
+from backend.demo import ledger
+from backend.demo.ledger import Account
+from backend.demo.overview import Overview
+from workflows.notify.templates import WORDS
+
+OUTCOMES = {
+    Outcome.APPLIED: "生效",
+    Outcome.MERGED: "合并",
+    Outcome.CONFLICT: "冲突",
+    Outcome.UNCHANGED: "无变化",
+    Outcome.QUARANTINED: "隔离",
+}
+VERDICTS = {
+    "match": "一致",
+    "differs": "字段不一致",
+    "name_differs": "名称不一致",
+    "ambiguous": "无法确定",
+    "not_found": "查无记录",
+    "id_self_inconsistent": "证件号自身有误",
+    "address_unknown": "地址未登记",
+    "out_of_grid": "不在本网格",
+    "flag_conflict": "人户一致标记不符",
+    "moved": "已迁移或移位",
+    "duplicate": "重复",
+    "rental_hazard": "出租屋隐患",
+    "organisation_closed": "已注销仍经营",
+    "component_unknown": "部件未登记",
+    "class_unknown": "类别不明",
+    "accepted": "予以采信",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the demo did itself: the handhelds' accounts with the server's answers, and the rest as sums.
+
+    `live` is what the handhelds hold at the end of what was entered today, `cases` the cases they learnt of.
+    """
+
+    accounts: list[Account]
+    photos: int
+    reports: int
+    told: int
+    live: int
+    unlike: int
+    cases: int
+    acted: int
+    seen_closed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """Two numbers that are one. `left` is ours, `right` the API's."""
+
+    title: str
+    left_name: str
+    left: int
+    right_name: str
+    right: int
+
+    @property
+    def holds(self) -> bool:
+        return self.left == self.right
+
+    def __str__(self) -> str:
+        sign = "=" if self.holds else "≠"
+        return f"{self.title}：{self.left_name} {self.left} {sign} {self.right_name} {self.right}"
+
+
+def equations(done: Done, added: Overview) -> Iterator[Equation]:
+    """Everything that must hold at the end of the day, whatever failed in between."""
+    yield from _of_mutations(done.accounts, added)
+    written, taken = ledger.written_versions(done.accounts), "写入版本与上报 versions and reports"
+    photos = added.count("photos")
+    states = {"processed": added.count("photos", "processed"), "reported": added.count("reports", "submitted")}
+    yield Equation("照片 photos", "发出 sent", done.photos, "已处理 processed", states["processed"])
+    yield Equation(
+        "照片无失败无遗漏 no photo failed or missing", "照片 photos", states["processed"], "全部 all", photos
+    )
+    yield Equation("市民上报 citizens' reports", "发出 sent", done.reports, "已提交 submitted", states["reported"])
+    yield Equation("上报不多不少 no report twice", "发出 sent", done.reports, "全部 all", added.count("reports"))
+    yield Equation("市民收到回复 citizens told", "发出 sent", done.reports, "收到 told", done.told)
+    yield Equation(
+        "一版本一结论 one verdict each", taken, written + states["reported"], "结论 verdicts", added.count("verdicts")
+    )
+    yield Equation("在册记录 entries", "终端所存 on handhelds", done.live, "系统 system", added.count("entries"))
+    yield Equation("同网格终端一致 handhelds of a grid alike", "应为 must be", 0, "不同 unlike", done.unlike)
+    yield Equation(
+        "案件分队列 cases", "各队列之和 sum of queues", added.all_cases, "总数 total", added.cases_in_summary
+    )
+    yield Equation("案件下发 cases on handhelds", "终端所见 seen", done.cases, "系统 system", added.all_cases)
+    yield Equation("结案回传 closed cases come back", "结案 closed", done.acted, "终端所见 seen", done.seen_closed)
+    yield Equation("失败任务 dead jobs", "应为 must be", 0, "实际 is", added.count("jobs", "dead"))
+    yield Equation("终端积压 unsent changes", "应为 must be", 0, "实际 is", added.count("devices", "waiting_changes"))
+
+
+def _of_mutations(accounts: list[Account], added: Overview) -> Iterator[Equation]:
+    sent = sum(len(account.sent) for account in accounts)
+    yield Equation("变更逐条入账 every mutation once", "发出 sent", sent, "入账 accounted", added.count("mutations"))
+    expected = ledger.expected_outcomes(accounts)
+    for outcome, word in OUTCOMES.items():
+        found = added.count("mutations", outcome)
+        yield Equation(f"{word} {outcome}", "应为 must be", expected[outcome], "实际 is", found)
+    misnamed = sum(len(account.misnamed()) for account in accounts)
+    yield Equation("终端逐条对账 each handheld's own list", "应为 must be", 0, "不符 differ", misnamed)
+    surprises = len(ledger.surprises(accounts))
+    yield Equation("逐条结果 each outcome", "应为 must be", 0, "意外 surprises", surprises)
+    records = ledger.conflict_records(accounts)
+    yield Equation("冲突记录 conflict records", "终端所见 told", records, "系统 system", added.count("conflicts"))
+
+
+def table(added: Overview) -> Table:
+    """What the day added, as the API counts it."""
+    made = Table("类别", "项目", "数量", title="演示日 · the demo day", title_justify="left")
+    made.columns[2].justify = "right"
+    outcomes = {f"{word} {outcome}": added.count("mutations", outcome) for outcome, word in OUTCOMES.items()}
+    _section(made, "变更 mutations", outcomes)
+    _section(made, "照片 photos", added.groups["photos"])
+    _section(made, "上报 reports", added.groups["reports"])
+    verdicts = sorted(added.groups["verdicts"].items(), key=lambda item: (-item[1], item[0]))
+    _section(made, "结论 verdicts", {f"{VERDICTS.get(name, '')} {name}": number for name, number in verdicts})
+    for queue, states in sorted(added.cases.items()):
+        named = {f"{WORDS['state'].get(state, '')} {state}": number for state, number in states.items()}
+        _section(made, f"案件 cases\n{added.queue_names.get(queue, '')} {queue}", named)
+    return made
+
+
+def _section(made: Table, title: str, numbers: Mapping[str, int]) -> None:
+    for place, (name, number) in enumerate(numbers.items()):
+        made.add_row("" if place else title, name, str(number))
+    if numbers:
+        made.add_section()
