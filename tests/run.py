@@ -25,7 +25,8 @@ CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("import contracts", (str(BIN / "lint-imports"),)),
     ("forbidden text", (sys.executable, "tests/forbidden_text.py")),
 )
-TESTS = ("pytest", (sys.executable, "-m", "pytest"))
+# Two processes, each with servers of its own: half the waiting on the two cores this is meant for.
+TESTS = ("pytest", (sys.executable, "-m", "pytest", "-n", "2"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -514,12 +514,19 @@ def test_what_arrived_before_a_cut_is_kept_and_the_rest_resumed(server: str, wor
 
 
 def test_a_cut_under_a_checksum_keeps_nothing(server: str, worker: Handheld) -> None:
-    content = jpeg(1200, 900)
+    content = jpeg() + random.Random(3).randbytes(600_000)
     place = create(worker, content)
     checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
     with open_patch(server, place, worker, len(content), f"Upload-Checksum: sha256 {checksum}\r\n") as connection:
-        connection.sendall(content[:-1])
-    until(lambda: send(worker, place, 0, content).status_code == 204, what="the lock of the cut request")
+        connection.sendall(content[:500_000])
+        until(lambda: any(part.stat().st_size for part in partial_files()), what="the first block on disk")
+    until(lambda: send(worker, place, 0, content).status_code == 204, seconds=5, what="the lock of the cut request")
+
+
+def test_more_than_declared_is_refused_before_a_byte_of_it_is_sent(server: str, worker: Handheld) -> None:
+    content = jpeg()
+    with open_patch(server, create(worker, content), worker, len(content) + 1) as connection:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413")
 
 
 def test_a_slow_upload_is_saved_while_it_comes_and_a_stalled_one_is_ended(

@@ -35,10 +35,18 @@ def exif(*, orientation: int = 1, gps: bool = True) -> Image.Exif:
     return tags
 
 
-def jpeg(width: int = 640, height: int = 480, *, orientation: int = 1, gps: bool = True, mode: str = "RGB") -> bytes:
-    """A JPEG with EXIF, XMP, a comment and a colour profile that is not named sRGB."""
+def jpeg(
+    width: int = 640,
+    height: int = 480,
+    *,
+    orientation: int = 1,
+    gps: bool = True,
+    mode: str = "RGB",
+    with_profile: bool = True,
+) -> bytes:
+    """A JPEG with EXIF, XMP, a comment and, where asked for, a colour profile that is not named sRGB."""
     out = BytesIO()
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile: bytes = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     gradient(width, height, mode).save(
         out,
         "JPEG",
@@ -46,7 +54,7 @@ def jpeg(width: int = 640, height: int = 480, *, orientation: int = 1, gps: bool
         exif=exif(orientation=orientation, gps=gps),
         xmp=b"<x:xmpmeta>" + SECRET + b"</x:xmpmeta>",
         comment=SECRET,
-        icc_profile=profile.replace(b"sRGB", b"sRBG").replace(b"s\0R\0G\0B", b"s\0R\0B\0G"),
+        icc_profile=profile.replace(b"s\0R\0G\0B", b"s\0R\0B\0G") if with_profile else None,
     )
     return out.getvalue()
 

@@ -25,9 +25,11 @@ def verdict(content: bytes, *, max_pixels: int = PIXELS) -> Failure:
     return caught.value.failure
 
 
-@pytest.mark.parametrize("content", [jpeg(), png(), webp(), jpeg(mode="CMYK"), jpeg(mode="L")])
+@pytest.mark.parametrize(
+    "content", [jpeg(), jpeg(with_profile=False), png(), webp(), jpeg(mode="CMYK"), jpeg(mode="L")]
+)
 def test_no_copy_carries_anything_but_pixels(content: bytes) -> None:
-    assert SECRET in content or SECRET.decode().encode("utf-16-le") in content
+    assert SECRET in content
     for copy in make(content).copies:
         assert carried(copy.variant, copy.content) == set()
         assert SECRET not in copy.content

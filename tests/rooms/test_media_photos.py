@@ -23,7 +23,8 @@ from backend.services.photos import PhotoEmpty, PhotoIdTaken, PhotoTooLarge, lin
 from backend.services.sealing import open_value
 from backend.services.sessions import Caller
 from media import tasks
-from media.sandbox import DecoderUnavailable
+from media.pictures import Picture
+from media.sandbox import DecoderUnavailable, decoder
 from media.service import photo_view, record_completeness
 from media.tasks import OriginalDamaged, process
 from tests.rooms.media_samples import digest, jpeg
@@ -127,19 +128,23 @@ def test_nothing_and_too_much_are_refused(session: Session, worker: Account, mon
 def test_a_race_for_one_id_keeps_the_first_ones_bytes(
     session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second upload passes the early check, and finds the row only when it writes its own."""
-    photo_id, content, other = new_id(), jpeg(), jpeg(99, 99)
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
-    real, answers = photos.check_photo, [False]
+    """The second upload passes the early check, and finds the other's row only when it writes its own."""
+    received, expected, content, other = new_id(), new_id(), jpeg(), jpeg(99, 99)
+    receive_photo(session, photo_id=received, owner_id=worker.id, content=content, mime="image/jpeg")
+    links = [(new_id(), [entry(expected, content)])]
+    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=worker.id, links=links)
+    real = photos.check_photo
+    for photo_id in (received, expected):
+        answers = [False]
 
-    def blind_once(*args: Any, **kwargs: Any) -> bool:
-        return answers.pop() if answers else real(*args, **kwargs)
+        def blind_once(*args: Any, answers: list[bool] = answers, **kwargs: Any) -> bool:
+            return answers.pop() if answers else real(*args, **kwargs)
 
-    monkeypatch.setattr(photos, "check_photo", blind_once)
-    with pytest.raises(PhotoIdTaken):
-        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=other, mime="image/jpeg")
-    photo = session.get_one(Photo, photo_id)
-    assert object_store().get(photo.original_key or "") == content
+        monkeypatch.setattr(photos, "check_photo", blind_once)
+        with pytest.raises(PhotoIdTaken):
+            receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=other, mime="image/jpeg")
+    assert object_store().get(session.get_one(Photo, received).original_key or "") == content
+    assert state_of(session, expected) is PhotoState.EXPECTED
 
 
 def test_a_manifest_makes_photos_expected_and_never_touches_received_ones(session: Session, worker: Account) -> None:
@@ -196,6 +201,36 @@ def test_the_job_makes_copies_and_seals_the_claims(session: Session, worker: Acc
     for copy in copies:
         assert digest(object_store().get(copy.storage_key)) == copy.sha256
     assert audit_of(session, photo_id) == [("photo.received", str(worker.id)), ("photo.processed", "media.process")]
+
+
+def test_a_job_that_runs_twice_at_once_has_one_effect(
+    session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_id, real = new_id(), decoder
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
+
+    class Twin:
+        """While one run decodes, another one comes and goes."""
+
+        def decode(self, content: bytes) -> Picture:
+            monkeypatch.setattr(tasks, "decoder", real)
+            process(session, photo_id=str(photo_id))
+            return real().decode(content)
+
+    monkeypatch.setattr(tasks, "decoder", Twin)
+    process(session, photo_id=str(photo_id))
+    assert [action for action, _ in audit_of(session, photo_id)] == ["photo.received", "photo.processed"]
+
+
+def test_a_photo_that_is_through_is_not_decoded_again(
+    session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_id = new_id()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
+    process(session, photo_id=str(photo_id))
+    session.expire_all()
+    monkeypatch.delattr(tasks, "decoder")
+    process(session, photo_id=str(photo_id))
 
 
 def test_a_cut_photo_fails_with_its_code_once(session: Session, worker: Account) -> None:

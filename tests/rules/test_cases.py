@@ -156,7 +156,7 @@ def test_after_two_returns_only_a_supervisor_dispatches() -> None:
     assert decide(Action.DISPATCH, ruled, SUPERVISOR) in EDGES
 
 
-@pytest.mark.parametrize("state", [*ENDED, CaseState.REPORTED])
+@pytest.mark.parametrize("state", [*sorted(ENDED), CaseState.REPORTED])
 def test_nothing_can_be_done_to_an_ended_case_or_before_one_is_opened(state: CaseState) -> None:
     assert [edge for actor in STAFF for edge in allowed(Standing(state, actor.account_id), actor)] == []
 
