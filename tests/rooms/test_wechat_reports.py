@@ -93,7 +93,8 @@ def test_no_personal_value_stands_readable_in_the_database(chat: Chat, place: tu
     canaries = (chat.openid, "张三丰", "13800138000", str(round(lat * SCALE))[:7], f"{lat:.4f}")
     with Session(engine_for("zw_worker")) as session:
         for table in ("citizen", "report", "wechat_message", "notice", "job", "audit_entry", "photo"):
-            rows = str(session.connection().execute(text(f"SELECT CAST(t AS text) FROM {table} t")).all())
+            rows = "\n".join(session.connection().scalars(text(f"SELECT CAST(t AS text) FROM {table} t")))
+            assert rows, table
             # JSON columns write Chinese as escapes, whose backslashes are doubled once or twice on the way here.
             written = [*canaries, *(json.dumps(canary)[1:-1].replace("\\", "") for canary in canaries)]
             found = [canary for canary in written if canary in rows.replace("\\", "")]
