@@ -5,6 +5,7 @@ The child (`media.decode`) is an ordinary program, as the pool processes of Cele
 more than in this process.
 """
 
+import atexit
 import os
 import signal
 import struct
@@ -131,8 +132,10 @@ class _Deadline:
 
 
 @lru_cache(maxsize=1)
-def _decoder_of(_process_id: int) -> Decoder:
-    return Decoder(max_pixels=get_settings().max_photo_pixels)
+def _decoder_of(process_id: int) -> Decoder:
+    made = Decoder(max_pixels=get_settings().max_photo_pixels)
+    atexit.register(lambda: made.close() if os.getpid() == process_id else None)
+    return made
 
 
 def decoder() -> Decoder:

@@ -5,7 +5,7 @@ a body comes in, and at most one block of it is in memory. `X-HTTP-Method-Overri
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -16,9 +16,10 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from sqlmodel import Session
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
-from backend.api import problems
 from backend.api.deps import CallerDep, DbSession
 from backend.core.errors import ZhiwangError
 from backend.core.settings import get_settings
@@ -49,22 +50,21 @@ OFFERED = {
 
 
 class TusRoute(APIRoute):
-    """Adds the protocol's header to every answer, refusals included."""
+    """Adds the protocol's headers to every answer, refusals included.
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    Done on the way out: a handler that caught refusals would hide them from `DbSession`, which would then commit.
+    """
 
-        async def with_headers(request: Request) -> Response:
-            try:
-                response = await handle(request)
-            except ZhiwangError as refusal:
-                response = problems.render(refusal)
-                if isinstance(refusal, TusVersionUnsupported):
-                    response.headers["Tus-Version"] = TUS_VERSION
-            response.headers["Tus-Resumable"] = TUS_VERSION
-            return response
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_version(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Tus-Resumable"] = TUS_VERSION
+                if message["status"] == TusVersionUnsupported.status:
+                    headers["Tus-Version"] = TUS_VERSION
+            await send(message)
 
-        return with_headers
+        await super().handle(scope, receive, send_with_version)
 
 
 @contextmanager
