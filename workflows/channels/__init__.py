@@ -1,0 +1,1 @@
+"""Citizens' channels: the WeChat hook, and reports assembled from chat messages."""

@@ -72,13 +72,16 @@ def photo_came(session: Session, *, report_id: UUID, photo_id: UUID, state: Phot
     report = _locked_report(session, report_id)
     draft = rules.with_photo(drafts.load(session, report), str(photo_id), state)
     drafts.save(session, report, draft)
-    if state is PhotoState.FAILED and report.state is ReportState.ASSEMBLING:
-        _tell(session, report, "photo_lost", key=f"photo:{photo_id}:lost")
+    if state is PhotoState.FAILED:
+        _audit(session, "photo_lost", "photo", photo_id)
+        if report.state is ReportState.ASSEMBLING:
+            _tell(session, report, "photo_lost", key=f"photo:{photo_id}:lost")
     _advance(session, report, draft)
 
 
 def _take(session: Session, citizen: Citizen, message: WechatMessage) -> None:
     message.processed_at = now()
+    _audit(session, "message_taken", "wechat_message", message.id)
     part = rules.part_of(open_message(message))
     if isinstance(part, Followed):
         recipient = Recipient(RecipientType.CITIZEN, citizen.id)
@@ -135,7 +138,7 @@ def _new_report(session: Session, citizen: Citizen, at: datetime) -> Report:
     )
     session.add(report)
     session.flush()
-    _audit(session, report, "report_opened")
+    _audit(session, "report_opened", "report", report.id)
     return report
 
 
@@ -179,7 +182,7 @@ def _submit(session: Session, report: Report, draft: Draft) -> None:
         source_id=str(report.id),
         source_version=report.version,
     )
-    _audit(session, report, "report_submitted")
+    _audit(session, "report_submitted", "report", report.id)
     _tell(session, report, "report_submitted", key=f"report:{report.id}:submitted")
 
 
@@ -222,5 +225,5 @@ def _tell(session: Session, report: Report, template: str, *, key: str, **values
     tell(session, recipient, key=key, template=template, values={"report_id": str(report.id), **values})
 
 
-def _audit(session: Session, report: Report, action: str) -> None:
-    audit.record(session, actor=ACTOR, action=action, object_type="report", object_id=str(report.id))
+def _audit(session: Session, action: str, object_type: str, object_id: UUID) -> None:
+    audit.record(session, actor=ACTOR, action=action, object_type=object_type, object_id=str(object_id))

@@ -16,12 +16,14 @@ from backend.core.clock import now
 from backend.core.errors import Unavailable
 from backend.core.logging import get_logger
 from backend.models import Citizen, Device, Notice, WechatMessage
+from backend.services import audit
 from backend.services.sealing import open_value
 from workflows.notify.push import PushAway, PushResult, TargetKind, Wake, push_service
 from workflows.notify.service import RecipientType
 from workflows.notify.templates import render
 from workflows.notify.wechat import WechatAway, wechat_api
 
+ACTOR = "workflows.notify"
 CITIZEN_WINDOW = timedelta(hours=48)
 
 log = get_logger(__name__)
@@ -76,7 +78,10 @@ def _wake(session: Session, device: Device, notice: Notice) -> PushResult | Push
     if result is PushResult.GONE:
         # Only this target: the device may have reported a new one while the answer was on its way.
         gone = update(Device).where(col(Device.id) == device.id, col(Device.push_target) == device.push_target)
-        session.connection().execute(gone.values(push_target=None, push_target_kind=None))
+        if session.connection().execute(gone.values(push_target=None, push_target_kind=None)).rowcount:
+            audit.record(
+                session, actor=ACTOR, action="push_target_removed", object_type="device", object_id=str(device.id)
+            )
     return result
 
 
