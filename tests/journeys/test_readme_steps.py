@@ -17,7 +17,7 @@ from backend.core.settings import PROJECT_ROOT
 from backend.seed.load import write_drops
 from tests.live import Live
 
-PATIENCE_SECONDS = 100
+PATIENCE_SECONDS = 240
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "── step "
 
@@ -71,7 +71,7 @@ def wechat_port(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the steps are written for curl")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_the_first_steps_work_as_written(wechat_port: int, live: Live, tmp_path: Path) -> None:
     state = tmp_path / "state"
     write_drops(state / "drops", 0.01, lambda *_: None)
