@@ -63,10 +63,15 @@ def after_commit(session: BaseSession, action: AfterCommit) -> None:
 
 @event.listens_for(BaseSession, "after_commit")
 def _run_after_commit(session: BaseSession) -> None:
+    """The event also comes when a savepoint is released, which commits nothing yet."""
+    if session.in_nested_transaction():
+        return
     for action in session.info.pop(_AFTER_COMMIT, []):
         action()
 
 
 @event.listens_for(BaseSession, "after_rollback")
 def _forget_after_commit(session: BaseSession) -> None:
+    if session.in_nested_transaction():
+        return
     session.info.pop(_AFTER_COMMIT, None)

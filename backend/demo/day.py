@@ -40,6 +40,7 @@ def play(base_url: str, console: Console, plan: Plan | None = None) -> int:
 
 def _played(server: Server, console: Console, plan: Plan) -> tuple[Done, Overview]:
     """What was done, and what it added to the numbers of the system."""
+    server.call("GET", "/health/live", patient=False)
     with ExitStack() as stack:
         office = _supervisor(server)
         platform = _wechat(stack, plan, console)

@@ -88,15 +88,12 @@ class Day:
         houses = before.count("business_records", "houses")
         scale = min(1.0, max(SMALLEST_SCALE, houses / COUNTS["houses"]))
 
-        def write(grid_id: str, workers: list[Worker]) -> None:
+        for grid_id, workers in self._grids().items():
             random = self._plan.random(grid_id)
             register = Register.of(grid_id, random, scale=scale)
             for worker in workers:
                 worker.entered = script.morning(worker.handheld, register, pictures, random, number=worker.number)
-
-        grids = self._grids()
-        self._steps.together({"晨间采集 morning entries": [partial(write, *grid) for grid in grids.items()]})
-        self._steps.together({"上传 push": [partial(_send_morning, worker) for worker in self._workers]})
+        self._steps.together({"晨间采集、上传 morning entries": [partial(_send_morning, worker) for worker in self._workers]})
         self._steps.together({"下载 pull": [worker.handheld.pull for worker in self._workers]})
 
     def edit_offline(self) -> None:

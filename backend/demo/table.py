@@ -18,6 +18,8 @@ OUTCOMES = {
     Outcome.UNCHANGED: "无变化",
     Outcome.QUARANTINED: "隔离",
 }
+PHOTO_STATES = {"expected": "待上传", "received": "已收到", "processed": "已处理", "failed": "无法处理"}
+REPORT_STATES = {"assembling": "待补充", "submitted": "已提交"}
 VERDICTS = {
     "match": "一致",
     "differs": "字段不一致",
@@ -123,14 +125,19 @@ def table(added: Overview) -> Table:
     made.columns[2].justify = "right"
     outcomes = {f"{word} {outcome}": added.count("mutations", outcome) for outcome, word in OUTCOMES.items()}
     _section(made, "变更 mutations", outcomes)
-    _section(made, "照片 photos", added.groups["photos"])
-    _section(made, "上报 reports", added.groups["reports"])
-    verdicts = sorted(added.groups["verdicts"].items(), key=lambda item: (-item[1], item[0]))
-    _section(made, "结论 verdicts", {f"{VERDICTS.get(name, '')} {name}": number for name, number in verdicts})
+    _section(made, "照片 photos", _named(added.groups["photos"], PHOTO_STATES))
+    _section(made, "市民上报 reports", _named(added.groups["reports"], REPORT_STATES))
+    verdicts = dict(sorted(added.groups["verdicts"].items(), key=lambda item: (-item[1], item[0])))
+    _section(made, "结论 verdicts", _named(verdicts, VERDICTS))
     for queue, states in sorted(added.cases.items()):
-        named = {f"{WORDS['state'].get(state, '')} {state}": number for state, number in states.items()}
-        _section(made, f"案件 cases\n{added.queue_names.get(queue, '')} {queue}", named)
+        title = f"案件 cases\n{added.queue_names.get(queue, '')}\n{queue}"
+        _section(made, title, _named(states, WORDS["state"]))
     return made
+
+
+def _named(states: Mapping[str, int], words: Mapping[str, str]) -> dict[str, int]:
+    """The same numbers under names in both languages."""
+    return {f"{words.get(state, '')} {state}".strip(): number for state, number in states.items()}
 
 
 def _section(made: Table, title: str, numbers: Mapping[str, int]) -> None:

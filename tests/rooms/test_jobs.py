@@ -85,6 +85,22 @@ def test_a_job_of_a_transaction_that_rolls_back_does_not_exist(database: str) ->
     assert len(_claim()) == 1
 
 
+def test_a_savepoint_wakes_nobody_before_the_commit(database: str) -> None:
+    woken: list[frozenset[str]] = []
+    jobs.set_waker(woken.append)
+    try:
+        with Session(engine_for("zw_api")) as session:
+            with session.begin_nested():
+                jobs.enqueue(session, NAME, key="kept")
+            with pytest.raises(NotFound), session.begin_nested():
+                raise NotFound
+            assert woken == []
+            session.commit()
+        assert woken == [frozenset({NAME})]
+    finally:
+        jobs.set_waker(None)
+
+
 def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(database: str) -> None:
     _enqueue()
     (first,) = _claim()
