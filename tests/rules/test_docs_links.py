@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from backend import jobs
 from backend.core.enums import VerdictKind
 from backend.core.settings import PROJECT_ROOT, Settings
 from backend.handlers import load_handlers
+from backend.main import create_app
 
 PAGES = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md")], key=lambda page: page.as_posix())
 OUTSIDE = ("http://", "https://", "mailto:")
@@ -25,6 +25,8 @@ ANCHOR = re.compile(r'<a id="(?P<id>[^"]+)"></a>')
 CODE = re.compile(r"`(?P<text>[^`\n]+)`")
 PATH = re.compile(rf"^(?:{'|'.join(FOLDERS)})/[\w./-]*$")
 SETTING = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
+ROUTE = re.compile(r"(?<![\w.])/[a-z]+/v1/[\w{}/-]*[\w}]")
+NOT_YET = {"/sync/v1/{}/digest", "/sync/v1/receipt", "/sync/v1/stream"}
 NO_SETTINGS = re.compile(r"^(AWS_\w+|POSTGRES_PASSWORD|RC_PULL)$")
 
 
@@ -102,6 +104,24 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     assert {text for text in unknown if not re.search(rf"\b{text}\b", sources())} == set()
 
 
+def routes_in(text: str) -> set[str]:
+    """Addresses of the API in a text, as templates: `{id}` and `$EVENT` are both something that stands for an id."""
+    text = re.sub(r"\$\{?\w+\}?", "{}", text)
+    return {re.sub(r"\{\w*\}", "{}", found) for found in ROUTE.findall(text)}
+
+
+@lru_cache
+def known_routes() -> list[re.Pattern[str]]:
+    templates = routes_in(" ".join(create_app().openapi()["paths"])) | NOT_YET
+    return [re.compile(re.escape(template).replace(r"\{\}", "[^/]+") + "$") for template in sorted(templates)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT_ROOT).as_posix())
+def test_addresses_that_are_named_exist(page: Path) -> None:
+    named = routes_in(page.read_text(encoding="utf-8"))
+    assert {address for address in named if not any(known.match(address) for known in known_routes())} == set()
+
+
 def test_operations_explains_every_job() -> None:
     load_handlers()
     named = {row[0].strip("`") for row in table("operations.md", "## Jobs")} - {"ready", "running", "done", "dead"}
@@ -109,7 +129,6 @@ def test_operations_explains_every_job() -> None:
 
 
 def test_operations_explains_every_metric() -> None:
-    import_module("backend.main")
     exposed = {f"{metric.name}{'_total' if metric.type == 'counter' else ''}" for metric in REGISTRY.collect()}
     exposed |= set(re.findall(r'Gauge\("(\w+)"', sources()))
     named = {row[0].strip("`") for row in table("operations.md", "## Metrics")}
