@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from backend import jobs
+from backend.cli import app
 from backend.core.enums import VerdictKind
 from backend.core.settings import PROJECT_ROOT, Settings
 from backend.handlers import load_handlers
@@ -126,6 +129,14 @@ def test_operations_explains_every_job() -> None:
     load_handlers()
     named = {row[0].strip("`") for row in table("operations.md", "## Jobs")} - {"ready", "running", "done", "dead"}
     assert named == set(jobs.handler_names())
+
+
+def test_operations_explains_every_command() -> None:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    commands = set(group.commands)
+    named = {row[0].strip("`").partition(" ")[0] for row in table("operations.md", "## On one machine")}
+    assert commands == {name for name in named if "/" not in name and "." not in name}
 
 
 def test_operations_explains_every_metric() -> None:
