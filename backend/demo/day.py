@@ -14,6 +14,7 @@ from backend.core.enums import Role
 from backend.demo import ledger
 from backend.demo.citizens import NoOwnWechat, Wechat, wechat
 from backend.demo.client import Office, Refused, Server, Unreachable
+from backend.demo.handheld import NoGrid
 from backend.demo.overview import Overview, Restless, look
 from backend.demo.people import Day, Plan
 from backend.demo.steps import Steps
@@ -30,7 +31,7 @@ def play(base_url: str, console: Console, plan: Plan | None = None) -> int:
     server = Server(base_url)
     try:
         done, added = _played(server, console, plan)
-    except (Unreachable, Refused, Restless, OSError) as error:
+    except (Unreachable, Refused, Restless, NoGrid, OSError) as error:
         console.print(f"✗ {_why(error, base_url)}", style="red", markup=False, highlight=False)
         return 1
     finally:
@@ -83,6 +84,8 @@ def _why(error: Exception, url: str) -> str:
             return f"后台任务未能完成 · jobs did not come to an end: {error}"
         case Refused():
             return f"请求被拒绝 · refused: {error}"
+        case NoGrid():
+            return f"{error} 没有网格，请重新执行 make run · holds no grid now: run make run anew"
         case _:
             return f"无法演示 · cannot play: {error}"
 

@@ -93,7 +93,8 @@ class Day:
             register = Register.of(grid_id, random, scale=scale)
             for worker in workers:
                 worker.entered = script.morning(worker.handheld, register, pictures, random, number=worker.number)
-        self._steps.together({"晨间采集、上传 morning entries": [partial(_send_morning, worker) for worker in self._workers]})
+        acts = [partial(_send_morning, worker) for worker in self._workers]
+        self._steps.together({"晨间采集、上传 morning entries": acts})
         self._steps.together({"下载 pull": [worker.handheld.pull for worker in self._workers]})
 
     def edit_offline(self) -> None:

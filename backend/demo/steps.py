@@ -30,6 +30,8 @@ class Steps:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is not None:
+            self._server.close()  # What others are still trying ends at once.
         self._pool.shutdown(cancel_futures=True)
         self._progress.stop()
 

@@ -60,7 +60,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """Two numbers that are one. `left` is ours, `right` the API's."""
+    """Two numbers that must be equal, with their names; as text, with both of them."""
 
     title: str
     left_name: str
@@ -74,34 +74,26 @@ class Equation:
 
     def __str__(self) -> str:
         sign = "=" if self.holds else "≠"
-        return f"{self.title}：{self.left_name} {self.left} {sign} {self.right_name} {self.right}"
+        return f"{self.title}: {self.left_name} {self.left} {sign} {self.right_name} {self.right}"
 
 
 def equations(done: Done, added: Overview) -> Iterator[Equation]:
     """Everything that must hold at the end of the day, whatever failed in between."""
     yield from _of_mutations(done.accounts, added)
-    written, taken = ledger.written_versions(done.accounts), "写入版本与上报 versions and reports"
-    photos = added.count("photos")
-    states = {"processed": added.count("photos", "processed"), "reported": added.count("reports", "submitted")}
-    yield Equation("照片 photos", "发出 sent", done.photos, "已处理 processed", states["processed"])
+    yield from _of_photos_and_reports(done, added)
+    checked = ledger.written_versions(done.accounts) + added.count("reports", "submitted")
     yield Equation(
-        "照片无失败无遗漏 no photo failed or missing", "照片 photos", states["processed"], "全部 all", photos
+        "一版本一结论 one verdict each", "版本与上报 entries", checked, "结论 verdicts", added.count("verdicts")
     )
-    yield Equation("市民上报 citizens' reports", "发出 sent", done.reports, "已提交 submitted", states["reported"])
-    yield Equation("上报不多不少 no report twice", "发出 sent", done.reports, "全部 all", added.count("reports"))
-    yield Equation("市民收到回复 citizens told", "发出 sent", done.reports, "收到 told", done.told)
-    yield Equation(
-        "一版本一结论 one verdict each", taken, written + states["reported"], "结论 verdicts", added.count("verdicts")
-    )
-    yield Equation("在册记录 entries", "终端所存 on handhelds", done.live, "系统 system", added.count("entries"))
-    yield Equation("同网格终端一致 handhelds of a grid alike", "应为 must be", 0, "不同 unlike", done.unlike)
+    yield Equation("在册记录 records", "终端所存 on handhelds", done.live, "系统 system", added.count("entries"))
+    yield _none("同网格终端不一致 handhelds of a grid differ", done.unlike)
     yield Equation(
         "案件分队列 cases", "各队列之和 sum of queues", added.all_cases, "总数 total", added.cases_in_summary
     )
     yield Equation("案件下发 cases on handhelds", "终端所见 seen", done.cases, "系统 system", added.all_cases)
     yield Equation("结案回传 closed cases come back", "结案 closed", done.acted, "终端所见 seen", done.seen_closed)
-    yield Equation("失败任务 dead jobs", "应为 must be", 0, "实际 is", added.count("jobs", "dead"))
-    yield Equation("终端积压 unsent changes", "应为 must be", 0, "实际 is", added.count("devices", "waiting_changes"))
+    yield _none("失败任务 dead jobs", added.count("jobs", "dead"))
+    yield _none("终端积压 unsent changes", added.count("devices", "waiting_changes"))
 
 
 def _of_mutations(accounts: list[Account], added: Overview) -> Iterator[Equation]:
@@ -110,13 +102,25 @@ def _of_mutations(accounts: list[Account], added: Overview) -> Iterator[Equation
     expected = ledger.expected_outcomes(accounts)
     for outcome, word in OUTCOMES.items():
         found = added.count("mutations", outcome)
-        yield Equation(f"{word} {outcome}", "应为 must be", expected[outcome], "实际 is", found)
-    misnamed = sum(len(account.misnamed()) for account in accounts)
-    yield Equation("终端逐条对账 each handheld's own list", "应为 must be", 0, "不符 differ", misnamed)
-    surprises = len(ledger.surprises(accounts))
-    yield Equation("逐条结果 each outcome", "应为 must be", 0, "意外 surprises", surprises)
+        yield Equation(f"{word} {outcome}", "应为 must be", expected[outcome], "实为 is", found)
+    yield _none("终端逐条对账不符 differences in handhelds' own lists", sum(len(one.misnamed()) for one in accounts))
+    yield _none("意外结果 outcomes other than they must be", len(ledger.surprises(accounts)))
     records = ledger.conflict_records(accounts)
     yield Equation("冲突记录 conflict records", "终端所见 told", records, "系统 system", added.count("conflicts"))
+
+
+def _of_photos_and_reports(done: Done, added: Overview) -> Iterator[Equation]:
+    processed, submitted = added.count("photos", "processed"), added.count("reports", "submitted")
+    yield Equation("照片 photos", "发出 sent", done.photos, "已处理 processed", processed)
+    yield _none("未处理的照片 photos not processed", added.count("photos") - processed)
+    yield Equation("市民上报 citizens' reports", "发出 sent", done.reports, "已提交 submitted", submitted)
+    yield _none("多余的上报 reports too many", added.count("reports") - submitted)
+    yield Equation("市民收到回复 citizens told", "上报 reports", done.reports, "收到 told", done.told)
+
+
+def _none(title: str, found: int) -> Equation:
+    """Something of which there must be none."""
+    return Equation(title, "应为 must be", 0, "实为 is", found)
 
 
 def table(added: Overview) -> Table:

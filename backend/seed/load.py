@@ -70,7 +70,8 @@ class Imported:
 def seed_all(engine: Engine, *, scale: float, progress: Progress) -> None:
     """Code tables, demo accounts, and the synthetic drops of a scale through the product's own import.
 
-    Safe to repeat: a dataset that has a current snapshot is not loaded again.
+    Safe to repeat: a dataset that has a current snapshot is not loaded again. In production only the code tables and
+    the territory are written: nobody there wants synthetic people, or accounts whose password is printed.
     """
     with transaction(engine) as session:
         progress("code tables", 0, 1)
@@ -78,7 +79,7 @@ def seed_all(engine: Engine, *, scale: float, progress: Progress) -> None:
         seed_accounts(session)
         progress("code tables", 1, 1)
         loaded = registry.current_snapshots(session)
-    if SPECS.keys() <= loaded.keys():
+    if get_settings().environment == "production" or SPECS.keys() <= loaded.keys():
         return
     drops = write_drops(get_settings().state_dir / "drops", scale, progress)
     for code, path in drops.items():

@@ -140,12 +140,13 @@ def test_messages_are_taken_in_the_order_sent_whatever_order_they_came_in(
     chat: Chat, place: tuple[str, float, float]
 ) -> None:
     _, lat, lon = place
-    chat.shows("m1", at=ago(5))
+    first = ago(5)
+    chat.shows("m1", at=first)
     run_jobs()
-    chat.stands_at(lat, lon, at=ago(4))
-    chat.says("提交", at=ago(1))
-    chat.says("缺失", at=ago(2))
-    chat.says("井盖", at=ago(3))
+    chat.stands_at(lat, lon, at=first + timedelta(seconds=1))
+    chat.says("提交", at=first + timedelta(seconds=4))
+    chat.says("缺失", at=first + timedelta(seconds=3))
+    chat.says("井盖", at=first + timedelta(seconds=2))
     run_jobs()
     ((report, draft),) = reports()
     assert draft.text == "井盖\n缺失"

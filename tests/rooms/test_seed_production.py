@@ -1,0 +1,47 @@
+"""What a production deployment is seeded with: code tables and territory, and nothing synthetic about people."""
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.db import engine_for
+from backend.core.enums import Role
+from backend.core.settings import get_settings
+from backend.seed.load import demo_logins, seed_all
+from backend.services.accounts import LoginTaken, PasswordTooShort, create_account
+from backend.services.sessions import log_in
+
+
+def _count(table: str) -> int:
+    with Session(engine_for("zw_worker")) as session:
+        return int(session.connection().execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+@pytest.mark.parametrize(("environment", "loaded"), [("production", False), ("development", True)])
+def test_only_outside_production_synthetic_records_are_loaded(
+    database: str, monkeypatch: pytest.MonkeyPatch, environment: str, loaded: bool
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", environment)
+    get_settings.cache_clear()
+    accounts = _count("account")
+    seed_all(engine_for("zw_worker"), scale=0.001, progress=lambda *_: None)
+    assert (_count("business_record") > 0) is loaded
+    assert _count("territory_unit") == 877
+    assert _count("account") == accounts == len(demo_logins()), "the template had them; production adds none"
+
+
+def test_an_account_made_by_hand_logs_in_and_its_name_is_taken(database: str) -> None:
+    def make(password: str) -> None:
+        with Session(engine_for("zw_worker")) as session:
+            create_account(
+                session, actor="test", login="first", display_name="x", role=Role.SYSTEM_ADMIN, password=password
+            )
+            session.commit()
+
+    with pytest.raises(PasswordTooShort):
+        make("short")
+    make("long enough for this")
+    with Session(engine_for("zw_api")) as session:
+        assert log_in(session, login="first", password="long enough for this").access_token
+    with pytest.raises(LoginTaken):
+        make("long enough for this")
