@@ -20,8 +20,10 @@ def project_case(session: Session, case_id: str) -> None:
     """
     store.lock(session, [UUID(case_id)])
     case = session.get(Case, UUID(case_id))
-    if case is None or case.grid_id is None:
-        raise jobs.Discard("case_without_grid")
+    if case is None:
+        raise jobs.Discard("case_unknown")
+    if case.grid_id is None:  # of a report outside all grids: there is no handheld to tell
+        return
     service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
 
 

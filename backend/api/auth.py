@@ -70,8 +70,8 @@ class Enrolled(TokenPair):
 
 
 class Refresh(BaseModel):
-    """`proof`: for handhelds, a JWT signed with the device key (ES256) with `aud` zhiwang, `iat`, `exp`, and `rt`, the
-    refresh token itself."""
+    """`proof`: for handhelds, a JWT signed with the device key (ES256) with `aud` zhiwang and `rt`, the refresh token
+    itself. Its times are not looked at: a handheld's clock may be wrong."""
 
     refresh_token: Annotated[str, Field(max_length=512)]
     proof: Annotated[str | None, Field(max_length=4096)] = None

@@ -61,7 +61,6 @@ class QuarantineCode(StrEnum):
     UNREADABLE = "unreadable"
     ROW_TOO_LARGE = "row_too_large"
     ID_TAKEN = "id_taken"
-    READ_ONLY = "read_only"
 
 
 class Hardness(StrEnum):

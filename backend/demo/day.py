@@ -32,7 +32,7 @@ def play(base_url: str, console: Console, plan: Plan | None = None) -> int:
     try:
         done, added = _played(server, console, plan)
     except (Unreachable, Refused, Restless, NoGrid, OSError) as error:
-        console.print(f"✗ {_why(error, base_url)}", style="red", markup=False, highlight=False)
+        console.print(f"✗ {_why(error, base_url)}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     finally:
         server.close()
@@ -96,13 +96,13 @@ def _report(console: Console, plan: Plan, done: Done, added: Overview) -> int:
     checked = list(equations(done, added))
     for equation in checked:
         mark, style = ("✓", "green") if equation.holds else ("✗", "bold red")
-        console.print(f"{mark} {equation}", style=style, markup=False, highlight=False)
+        console.print(f"{mark} {equation}", style=style, markup=False, highlight=False, soft_wrap=True)
     wrong = [equation for equation in checked if not equation.holds]
     if not wrong:
-        console.print(f"全部对上 · everything adds up（种子 seed {plan.seed}）", markup=False, highlight=False)
+        console.print(f"全部对上 · everything adds up（种子 seed {plan.seed}）", markup=False, highlight=False, soft_wrap=True)
         return 0
     for line in ledger.surprises(done.accounts)[:MOST_LINES]:
-        console.print(f"  {line}", markup=False, highlight=False)
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"{len(wrong)} 项对不上 · {len(wrong)} do not add up（种子 seed {plan.seed}）",
         style="bold red",

@@ -65,6 +65,16 @@ def test_refresh_rotates_and_a_lost_answer_gets_the_same_successor(world: World)
     assert _refresh(world, first.json(), handheld.key).status_code == 200
 
 
+def test_a_device_whose_clock_is_years_off_can_refresh(world: World) -> None:
+    handheld = world.handheld()
+    token = handheld.tokens["refresh_token"]
+    for moment in (0, 4_000_000_000):
+        claims = {"aud": AUDIENCE, "iat": moment, "exp": moment + 60, "rt": token}
+        proof = jwt.encode(claims, handheld.key.private, algorithm="ES256")
+        answer = world.client.post("/auth/v1/refresh", json={"refresh_token": token, "proof": proof})
+        assert answer.status_code == 200, answer.text
+
+
 def test_an_old_refresh_token_ends_the_login(world: World) -> None:
     handheld = world.handheld()
     first = _refresh(world, handheld.tokens, handheld.key).json()

@@ -14,7 +14,7 @@ from backend.core.clock import CITY_TIME, now
 from backend.core.crypto import key_ring
 from backend.core.db import engine_for, transaction
 from backend.core.enums import CaseState, Kind, ReportState, Role, SourceType, VerdictKind
-from backend.core.errors import Forbidden, NotFound, Unavailable
+from backend.core.errors import Forbidden, NotFound
 from backend.core.ids import new_id
 from backend.demo.wechat_api import SEND, FakeWechatApi
 from backend.jobs import Discard
@@ -138,6 +138,15 @@ def told(session: Session, account: Account, key: str = "k1") -> UUID:
 def told_citizen(session: Session, citizen: Citizen) -> UUID:
     service.tell(session, Recipient(RecipientType.CITIZEN, citizen.id), key="k1", template="welcome", values={})
     return session.exec(select(Notice.id).where(Notice.recipient_id == citizen.id)).one()
+
+
+def waiting_tries(session: Session, notice_id: UUID) -> list[int]:
+    """The further tries that were asked for."""
+    rows = session.connection().execute(
+        text("SELECT payload FROM job WHERE name = 'workflows.notify.send' AND key LIKE :key ORDER BY key"),
+        {"key": f"{notice_id}:%"},
+    )
+    return [row.payload["tries"] for row in rows]
 
 
 def result_of(session: Session, notice_id: UUID) -> str | None:
@@ -322,17 +331,26 @@ class TestSending:
         assert (device.push_target, result_of(session, notice_id)) == ("fid-synthetic-1", "refused")
 
     @pytest.mark.usefixtures("device")
-    def test_a_passing_fault_leaves_it_to_the_jobs_next_try(
-        self, session: Session, worker: Account, fcm: FakeFcm
-    ) -> None:
+    def test_a_passing_fault_leaves_it_to_the_next_try(self, session: Session, worker: Account, fcm: FakeFcm) -> None:
         fcm.script_login(LOGIN_REFUSED)
         fcm.script(UNAVAILABLE)
         notice_id = told(session, worker)
-        for _ in range(2):
-            with pytest.raises(Unavailable):
-                sending.send(session, notice_id=notice_id)
-        sending.send(session, notice_id=notice_id)
+        for tries in range(2):
+            sending.send(session, notice_id=notice_id, tries=tries)
+            assert result_of(session, notice_id) is None
+        sending.send(session, notice_id=notice_id, tries=2)
         assert (result_of(session, notice_id), len(fcm.messages)) == ("sent", 1)
+        assert waiting_tries(session, notice_id) == [1, 2]
+
+    @pytest.mark.usefixtures("device")
+    def test_a_service_that_stays_away_ends_as_a_result_and_no_dead_job(
+        self, session: Session, worker: Account, fcm: FakeFcm
+    ) -> None:
+        fcm.script(UNAVAILABLE)
+        notice_id = told(session, worker)
+        sending.send(session, notice_id=notice_id, tries=len(sending.TRY_AGAIN_AFTER))
+        assert result_of(session, notice_id) == "unreachable"
+        assert waiting_tries(session, notice_id) == []
 
     @pytest.mark.usefixtures("device")
     def test_one_handheld_reached_is_enough(self, session: Session, worker: Account, fcm: FakeFcm) -> None:
@@ -366,14 +384,13 @@ class TestSending:
         sending.send(session, notice_id=notice_id)
         assert (result_of(session, notice_id), wechat.calls) == ("window_closed", [])
 
-    def test_wechat_being_away_leaves_it_to_the_jobs_next_try(
+    def test_wechat_being_away_leaves_it_to_the_next_try(
         self, session: Session, citizen: Citizen, wechat: FakeWechatApi
     ) -> None:
         wechat.script(SEND, 502)
         notice_id = told_citizen(session, citizen)
-        with pytest.raises(Unavailable):
-            sending.send(session, notice_id=notice_id)
-        sending.send(session, notice_id=notice_id)
+        for tries in range(2):
+            sending.send(session, notice_id=notice_id, tries=tries)
         assert len(wechat.sent) == 1
 
     def test_an_erased_citizen_is_not_written_to(

@@ -13,24 +13,37 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.errors import Unavailable
 from backend.core.logging import get_logger
 from backend.models import Citizen, Device, Notice, WechatMessage
 from backend.services import audit
 from backend.services.sealing import open_value
 from workflows.notify.push import PushAway, PushResult, TargetKind, Wake, push_service
-from workflows.notify.service import RecipientType
+from workflows.notify.service import SEND_JOB, RecipientType
 from workflows.notify.templates import render
 from workflows.notify.wechat import WechatAway, wechat_api
 
 ACTOR = "workflows.notify"
 CITIZEN_WINDOW = timedelta(hours=48)
+UNREACHABLE = "unreachable"
+TRY_AGAIN_AFTER = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=6),
+)
+"""How long a send waits for a service that is away. After the last try the inbox row stands alone."""
 
 log = get_logger(__name__)
 
 
-def send(session: Session, *, notice_id: UUID) -> None:
-    """Send a notice that was not sent yet and note what became of it. `Unavailable` where the job must try again."""
+def send(session: Session, *, notice_id: UUID, tries: int = 0) -> None:
+    """Send a notice that was not sent yet and note what became of it.
+
+    A service that is away is no failure of the job: another job tries again later, in the end the notice is noted as
+    unreachable. It is in the inbox all the time; sending only wakes its reader.
+    """
     notice = session.get(Notice, notice_id)
     if notice is None:
         raise jobs.Discard("notice_unknown")
@@ -42,10 +55,19 @@ def send(session: Session, *, notice_id: UUID) -> None:
         else:
             result = _to_citizen(session, notice)
     except (PushAway, WechatAway) as away:
-        log.warning("notice not sent yet", notice_id=str(notice_id), reason=away.reason)
-        raise Unavailable from None
+        log.warning("notice not sent yet", notice_id=str(notice_id), reason=away.reason, tries=tries)
+        if tries < len(TRY_AGAIN_AFTER):
+            _try_again(session, notice_id, tries)
+            return
+        result = UNREACHABLE
     notice.send_result = result
     notice.sent_at = now() if result == PushResult.SENT else None
+
+
+def _try_again(session: Session, notice_id: UUID, tries: int) -> None:
+    payload = {"notice_id": str(notice_id), "tries": tries + 1}
+    again = jobs.NewJob(SEND_JOB, f"{notice_id}:{tries + 1}", payload, delay=TRY_AGAIN_AFTER[tries])
+    jobs.enqueue_many(session, [again])
 
 
 def _to_devices(session: Session, notice: Notice) -> str:

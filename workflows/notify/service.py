@@ -25,6 +25,7 @@ from workflows.notify.push import TargetKind
 from workflows.notify.schemas import Inbox, NoticeView
 from workflows.notify.templates import TEMPLATES, render
 
+SEND_JOB = "workflows.notify.send"
 CITIZEN_IS_TOLD = frozenset({CaseState.REGISTERED, CaseState.DISPATCHED, CaseState.CLOSED, CaseState.REJECTED})
 
 
@@ -64,7 +65,7 @@ def tell(session: Session, recipient: Recipient, *, key: str, template: str, val
         .returning(col(Notice.id))
     )
     if written is not None:
-        jobs.enqueue(session, "workflows.notify.send", key=str(written), notice_id=str(written))
+        jobs.enqueue(session, SEND_JOB, key=str(written), notice_id=str(written))
 
 
 def case_changed(session: Session, *, case_id: UUID, version: int) -> None:

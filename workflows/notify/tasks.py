@@ -15,6 +15,6 @@ def case_changed(session: Session, *, case_id: str, version: int) -> None:
 
 
 @jobs.handler("workflows.notify.send")
-def send(session: Session, *, notice_id: str) -> None:
+def send(session: Session, *, notice_id: str, tries: int = 0) -> None:
     """Send a notice to a handheld or a citizen."""
-    sending.send(session, notice_id=UUID(notice_id))
+    sending.send(session, notice_id=UUID(notice_id), tries=tries)
