@@ -182,6 +182,12 @@ def revive(session: Session, name: str, *, since: datetime | None = None) -> int
     return revived.rowcount
 
 
+def prune(session: Session, *, before: datetime, limit: int) -> int:
+    """Remove up to `limit` jobs that were done before a moment, and time slots as old; gives how many jobs."""
+    session.connection().execute(_PRUNE_SLOTS, {"before": before})
+    return session.connection().execute(_PRUNE, {"before": before, "limit": limit}).rowcount
+
+
 def waiting_names(session: Session) -> list[str]:
     """Names that have jobs to be run now: waiting ones and those whose lease ran out."""
     rows = session.connection().execute(_WAITING, {"now": now()})
@@ -214,10 +220,13 @@ _BURY = text(
 )
 _CLAIM = text(
     f"""
-    UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, lease_until = :lease
-    WHERE id IN (SELECT id FROM job WHERE name = :name AND {_WAITING_CONDITION}
-                 ORDER BY priority, not_before LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING id, name, payload, attempts, max_attempts, fence, request_id
+    WITH claimed AS (
+        UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, lease_until = :lease
+        WHERE id IN (SELECT id FROM job WHERE name = :name AND {_WAITING_CONDITION}
+                     ORDER BY priority, not_before LIMIT :limit FOR UPDATE SKIP LOCKED)
+        RETURNING *
+    )
+    SELECT id, name, payload, attempts, max_attempts, fence, request_id FROM claimed ORDER BY priority, not_before
     """
 )
 _RENEW = text("UPDATE job SET lease_until = :lease WHERE id = :id AND fence = :fence AND state = 'running'")
@@ -240,5 +249,12 @@ _REVIVE = text(
     WHERE name = :name AND state = 'dead' AND (CAST(:since AS timestamptz) IS NULL OR finished_at >= :since)
     """
 )
+_PRUNE = text(
+    """
+    DELETE FROM job
+    WHERE id IN (SELECT id FROM job WHERE state = 'done' AND finished_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED)
+    """
+)
+_PRUNE_SLOTS = text("DELETE FROM beat_slot WHERE slot < :before")
 _WAITING = text(f"SELECT DISTINCT name FROM job WHERE {_WAITING_CONDITION}")
 _SLOT = text("INSERT INTO beat_slot (name, slot) VALUES (:name, :slot) ON CONFLICT DO NOTHING")

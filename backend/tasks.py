@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from celery import Celery
@@ -24,6 +24,9 @@ from backend.core.settings import get_settings
 
 BATCH = 20
 LONGEST_TURN_S = 60.0
+PRUNE_EVERY_S = 3600
+PRUNED_AT_ONCE = 50_000
+DONE_JOBS_KEPT = timedelta(days=7)
 SWEPT_EXPIRE_S = 60
 
 log = get_logger(__name__)
@@ -51,7 +54,10 @@ def make_celery() -> Celery:
             "socket_timeout": 5,
         },
         task_publish_retry=False,
-        beat_schedule={"sweep": {"task": "zhiwang.sweep", "schedule": settings.sweep_seconds}},
+        beat_schedule={
+            "sweep": {"task": "zhiwang.sweep", "schedule": settings.sweep_seconds},
+            "prune": {"task": "zhiwang.prune", "schedule": PRUNE_EVERY_S},
+        },
         beat_max_loop_interval=5,
         timezone="Asia/Shanghai",
     )
@@ -81,6 +87,15 @@ def sweep() -> None:
         names = jobs.waiting_names(session)
     for name in names:
         run.apply_async((name,), expires=SWEPT_EXPIRE_S, retry=False)
+
+
+@celery.task(name="zhiwang.prune")  # type: ignore[untyped-decorator]
+def prune() -> None:
+    """Remove jobs that were done long ago. Dead ones stay until a person has seen to them."""
+    if once_per_slot("prune", PRUNE_EVERY_S):
+        with transaction(engine_for("zw_worker")) as session:
+            pruned = jobs.prune(session, before=now() - DONE_JOBS_KEPT, limit=PRUNED_AT_ONCE)
+        log.info("done jobs pruned", jobs=pruned)
 
 
 def run_batch(name: str) -> int:

@@ -23,7 +23,7 @@ def handled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     seen: dict[str, Any] = {"payloads": [], "raises": None}
 
     def handle(session: Session, **payload: Any) -> None:
-        session.connection().execute(text("INSERT INTO server_state (name, value) VALUES (:n, 'x')"), {"n": "effect"})
+        session.connection().execute(text("INSERT INTO server_state VALUES ('effect', 'x') ON CONFLICT DO NOTHING"))
         seen["payloads"].append(payload)
         if seen["raises"] is not None:
             raise seen["raises"]
@@ -187,6 +187,32 @@ def test_dead_jobs_can_be_revived(database: str, handled: dict[str, Any]) -> Non
         assert jobs.revive(session, NAME) == 1
     assert tasks.run_batch(NAME) == 1
     assert _row().state == "done"
+
+
+def test_old_done_jobs_are_pruned_once_a_slot_and_dead_ones_kept(database: str, handled: dict[str, Any]) -> None:
+    for key in ("old", "fresh"):
+        _enqueue(key=key)
+    tasks.run_batch(NAME)
+    handled["raises"] = jobs.Discard("gone")
+    _enqueue(key="dead")
+    tasks.run_batch(NAME)
+    with transaction(engine_for("zw_worker")) as session:
+        session.connection().execute(
+            text("UPDATE job SET finished_at = finished_at - interval '8 days' WHERE key IN ('old', 'dead')")
+        )
+    tasks.prune()
+    with Session(engine_for("zw_worker")) as session:
+        kept = set(session.connection().execute(text("SELECT key FROM job WHERE name = :n"), {"n": NAME}).scalars())
+    assert kept == {"fresh", "dead"}
+    assert not tasks.once_per_slot("prune", tasks.PRUNE_EVERY_S)
+
+
+def test_urgent_jobs_come_first_then_the_oldest(database: str, handled: dict[str, Any]) -> None:
+    with transaction(engine_for("zw_api")) as session:
+        for key, priority in (("a", 100), ("b", 100), ("urgent", 10), ("c", 100)):
+            jobs.enqueue(session, NAME, key=key, priority=priority, key_seen=key)
+    tasks.run_batch(NAME)
+    assert [payload["key_seen"] for payload in handled["payloads"]] == ["urgent", "a", "b", "c"]
 
 
 def test_a_time_slot_is_taken_once(database: str) -> None:
