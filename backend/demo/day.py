@@ -32,7 +32,7 @@ def play(base_url: str, console: Console, plan: Plan | None = None) -> int:
     try:
         done, added = _played(server, console, plan)
     except (Unreachable, Refused, Restless, NoGrid, OSError) as error:
-        console.print(f"✗ {_why(error, base_url)}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"✗ {_why(error, base_url)}", style="red")
         return 1
     finally:
         server.close()
@@ -69,9 +69,10 @@ def _wechat(stack: ExitStack, plan: Plan, console: Console) -> Wechat | None:
     try:
         return stack.enter_context(wechat(plan.pictures()))
     except NoOwnWechat:
-        console.print(
+        _say(
+            console,
             "未演示市民上报：本系统连接的是正式公众号，或未配置公众号 · "
-            "no citizens are played: this stack talks to a real official account, or to none"
+            "no citizens are played: this stack talks to a real official account, or to none",
         )
         return None
 
@@ -95,18 +96,17 @@ def _report(console: Console, plan: Plan, done: Done, added: Overview) -> int:
     console.print(table(added))
     checked = list(equations(done, added))
     for equation in checked:
-        mark, style = ("✓", "green") if equation.holds else ("✗", "bold red")
-        console.print(f"{mark} {equation}", style=style, markup=False, highlight=False, soft_wrap=True)
-    wrong = [equation for equation in checked if not equation.holds]
+        _say(console, f"{'✓' if equation.holds else '✗'} {equation}", style="green" if equation.holds else "bold red")
+    wrong = sum(not equation.holds for equation in checked)
     if not wrong:
-        console.print(f"全部对上 · everything adds up（种子 seed {plan.seed}）", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"全部对上 · everything adds up（种子 seed {plan.seed}）")
         return 0
     for line in ledger.surprises(done.accounts)[:MOST_LINES]:
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"{len(wrong)} 项对不上 · {len(wrong)} do not add up（种子 seed {plan.seed}）",
-        style="bold red",
-        markup=False,
-        highlight=False,
-    )
+        _say(console, f"  {line}")
+    _say(console, f"{wrong} 项对不上 · {wrong} do not add up（种子 seed {plan.seed}）", style="bold red")
     return 1
+
+
+def _say(console: Console, line: str, *, style: str | None = None) -> None:
+    """One line, as it is and however long."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
