@@ -1,12 +1,13 @@
 """Durable jobs: the row is written with the data it is about, and is all that counts.
 
-A worker claims rows in batches under a lease and a fencing token. A handler runs in one transaction together with
-`finish`, so its effects and the end of the job commit or vanish together. Jobs take ids, read again and can run
-twice; what makes a second run harmless is a unique constraint on each effect, never the message that woke it.
+A worker claims rows in batches under a lease and a fencing token, and counts an attempt when it starts one of them,
+so that a job which kills its worker uses up its own attempts and nobody else's. A handler runs in one transaction
+together with `finish`, so its effects and the end of the job commit or vanish together. Jobs take ids, read again and
+can run twice; what makes a second run harmless is a unique constraint on each effect, never the message that woke it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -127,30 +128,42 @@ def wake(names: frozenset[str]) -> None:
 
 
 def claim(session: Session, name: str, *, limit: int) -> list[Claimed]:
-    """Lease up to `limit` waiting jobs, also those whose lease ran out. Counts the attempt before it starts.
+    """Lease up to `limit` waiting jobs, also those whose lease ran out. No attempt is counted before `start`.
 
-    A job that used up its attempts without ever reporting back (it kills its worker) is dead-lettered here.
+    A job that used up its attempts without ever reporting back (it kills its worker) is dead-lettered here. Among
+    jobs of one priority those with fewer attempts come first, so that such a job runs after its batch-mates.
     """
     moment = now()
     session.connection().execute(_BURY, {"name": name, "now": moment})
-    rows = session.connection().execute(
-        _CLAIM,
-        {
-            "name": name,
-            "now": moment,
-            "limit": limit,
-            "lease": moment + timedelta(seconds=get_settings().job_lease_seconds),
-        },
-    )
+    rows = session.connection().execute(_CLAIM, {"name": name, "now": moment, "limit": limit, "lease": _lease(moment)})
     return [Claimed(*row) for row in rows]
+
+
+def start(session: Session, job: Claimed) -> Claimed | None:
+    """Count an attempt and lengthen the lease, in a transaction of its own that outlives the worker.
+
+    None: the lease went to another worker, so the job is not to be run here.
+    """
+    row = session.connection().execute(_START, {"id": job.id, "fence": job.fence, "lease": _lease(now())}).first()
+    return replace(job, attempts=row.attempts) if row else None
+
+
+def release(session: Session, held: Sequence[Claimed]) -> None:
+    """Put leased jobs that were not started back, to be claimed at once by whoever comes."""
+    if held:
+        session.connection().execute(_RELEASE, [{"id": job.id, "fence": job.fence} for job in held])
 
 
 def renew(session: Session, held: Sequence[Claimed]) -> None:
     """Lengthen the leases of jobs that are being worked on. Those that went to another worker stay there."""
     if not held:
         return
-    lease = now() + timedelta(seconds=get_settings().job_lease_seconds)
+    lease = _lease(now())
     session.connection().execute(_RENEW, [{"id": job.id, "fence": job.fence, "lease": lease} for job in held])
+
+
+def _lease(moment: datetime) -> datetime:
+    return moment + timedelta(seconds=get_settings().job_lease_seconds)
 
 
 def finish(session: Session, job: Claimed) -> bool:
@@ -221,12 +234,26 @@ _BURY = text(
 _CLAIM = text(
     f"""
     WITH claimed AS (
-        UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, lease_until = :lease
+        UPDATE job SET state = 'running', fence = fence + 1, lease_until = :lease
         WHERE id IN (SELECT id FROM job WHERE name = :name AND {_WAITING_CONDITION}
-                     ORDER BY priority, not_before LIMIT :limit FOR UPDATE SKIP LOCKED)
+                     ORDER BY priority, attempts, not_before LIMIT :limit FOR UPDATE SKIP LOCKED)
         RETURNING *
     )
-    SELECT id, name, payload, attempts, max_attempts, fence, request_id FROM claimed ORDER BY priority, not_before
+    SELECT id, name, payload, attempts, max_attempts, fence, request_id
+    FROM claimed ORDER BY priority, attempts, not_before
+    """
+)
+_START = text(
+    """
+    UPDATE job SET attempts = attempts + 1, lease_until = :lease
+    WHERE id = :id AND fence = :fence AND state = 'running'
+    RETURNING attempts
+    """
+)
+_RELEASE = text(
+    """
+    UPDATE job SET state = 'ready', lease_until = NULL
+    WHERE id = :id AND fence = :fence AND state = 'running'
     """
 )
 _RENEW = text("UPDATE job SET lease_until = :lease WHERE id = :id AND fence = :fence AND state = 'running'")

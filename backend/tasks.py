@@ -4,6 +4,7 @@ A message carries a job name and nothing else. Losing one, or getting it twice, 
 another, and `jobs.claim` hands each row to one worker.
 """
 
+import math
 import queue
 import threading
 import time
@@ -55,8 +56,12 @@ def make_celery() -> Celery:
         },
         task_publish_retry=False,
         beat_schedule={
-            "sweep": {"task": "zhiwang.sweep", "schedule": settings.sweep_seconds},
-            "prune": {"task": "zhiwang.prune", "schedule": PRUNE_EVERY_S},
+            "sweep": {
+                "task": "zhiwang.sweep",
+                "schedule": settings.sweep_seconds,
+                "options": {"expires": SWEPT_EXPIRE_S},
+            },
+            "prune": {"task": "zhiwang.prune", "schedule": PRUNE_EVERY_S, "options": {"expires": PRUNE_EVERY_S}},
         },
         beat_max_loop_interval=5,
         timezone="Asia/Shanghai",
@@ -74,7 +79,7 @@ def run(name: str) -> None:
     A long queue is handed on to a fresh message before the task's time limit could end it in the middle of a job.
     """
     end = time.monotonic() + LONGEST_TURN_S
-    while run_batch(name):
+    while run_batch(name, end=end):
         if time.monotonic() > end:
             run.apply_async((name,), retry=False)
             return
@@ -98,12 +103,20 @@ def prune() -> None:
         log.info("done jobs pruned", jobs=pruned)
 
 
-def run_batch(name: str) -> int:
-    """Claim one batch, run each job in a transaction of its own, and say how many were claimed."""
-    with transaction(engine_for("zw_worker")) as session:
+def run_batch(name: str, *, end: float = math.inf) -> int:
+    """Claim one batch, run each job in a transaction of its own, and say how many were claimed.
+
+    Jobs that were not started by `end` (of the monotonic clock) are given back for others.
+    """
+    engine = engine_for("zw_worker")
+    with transaction(engine) as session:
         batch = jobs.claim(session, name, limit=BATCH)
     with LeaseKeeper(batch) as keeper:
-        for job in batch:
+        for position, job in enumerate(batch):
+            if time.monotonic() > end:
+                with transaction(engine) as session:
+                    jobs.release(session, batch[position:])
+                break
             with log_context(job_id=str(job.id), job=job.name, request_id=job.request_id or ""):
                 run_one(job)
             keeper.let_go(job)
@@ -111,7 +124,17 @@ def run_batch(name: str) -> int:
 
 
 def run_one(job: jobs.Claimed) -> None:
-    """Run one leased job to its end: done, put back, or dead-lettered. Never raises for a failing handler."""
+    """Count the attempt, then run the leased job to its end; not at all where the lease was lost."""
+    with transaction(engine_for("zw_worker")) as session:
+        started = jobs.start(session, job)
+    if started is None:
+        log.warning("lease lost", attempts=job.attempts)
+    else:
+        run_started(started)
+
+
+def run_started(job: jobs.Claimed) -> None:
+    """Run a job to its end: done, put back, or dead-lettered. Never raises for a failing handler."""
     engine = engine_for("zw_worker")
     try:
         with Session(engine) as session:

@@ -134,7 +134,7 @@ def create_tables() -> None:
     op.create_index(
         "ix_job_waiting",
         "job",
-        ["name", "priority", "not_before"],
+        ["name", "priority", "attempts", "not_before"],
         unique=False,
         postgresql_where=sa.text("state IN ('ready', 'running')"),
     )
@@ -834,7 +834,6 @@ def create_tables() -> None:
                 "unreadable",
                 "row_too_large",
                 "id_taken",
-                "read_only",
                 name="quarantinecode",
                 native_enum=False,
                 length=32,
@@ -863,6 +862,7 @@ def create_tables() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("device_id", sa.Uuid(), nullable=True),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),

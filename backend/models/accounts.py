@@ -64,7 +64,7 @@ class SessionFamily(SQLModel, table=True):
     """One login and all refresh tokens that follow from it.
 
     A refresh token names its family and generation and is authenticated by HMAC, so only the newest generation is
-    stored. `backend.services.sessions` tells an honest repeat from a replay by it.
+    stored, and when it was first given. `backend.services.sessions` tells an honest repeat from a replay by them.
     """
 
     __tablename__ = "session_family"
@@ -73,6 +73,7 @@ class SessionFamily(SQLModel, table=True):
     account_id: UUID = Field(foreign_key="account.id", index=True)
     device_id: UUID | None = Field(default=None, foreign_key="device.id", index=True)
     generation: int = 1
+    rotated_at: datetime | None = time_field(default=None)
     created_at: datetime = time_field()
     expires_at: datetime = time_field()
     revoked_at: datetime | None = time_field(default=None)

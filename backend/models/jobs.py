@@ -23,6 +23,7 @@ class Job(SQLModel, table=True):
             "ix_job_waiting",
             "name",
             "priority",
+            "attempts",
             "not_before",
             postgresql_where=text("state IN ('ready', 'running')"),
         ),

@@ -1,5 +1,6 @@
 """Durable jobs: written with the data, leased with a fence, dead-lettered with a reason, never lost or doubled."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +41,17 @@ def _enqueue(key: str = "k", **payload: Any) -> None:
 def _claim(limit: int = 10) -> list[jobs.Claimed]:
     with transaction(engine_for("zw_worker")) as session:
         return jobs.claim(session, NAME, limit=limit)
+
+
+def _start(job: jobs.Claimed) -> jobs.Claimed | None:
+    with transaction(engine_for("zw_worker")) as session:
+        return jobs.start(session, job)
+
+
+def _states() -> dict[str, tuple[str, int]]:
+    with Session(engine_for("zw_worker")) as session:
+        rows = session.connection().execute(text("SELECT * FROM job WHERE name = :n"), {"n": NAME})
+        return {row.key: (row.state, row.attempts) for row in rows}
 
 
 def _row() -> Any:
@@ -107,7 +119,20 @@ def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(database: str) -
     assert _claim() == []
     _pass_time(timedelta(hours=1))
     (second,) = _claim()
-    assert (second.id, second.attempts, second.fence) == (first.id, 2, first.fence + 1)
+    assert (second.id, second.fence) == (first.id, first.fence + 1)
+
+
+def test_an_attempt_is_counted_when_it_starts_and_never_without_the_lease(database: str) -> None:
+    _enqueue()
+    (first,) = _claim()
+    assert _row().attempts == 0
+    _pass_time(timedelta(hours=1))
+    (second,) = _claim()
+    assert _start(first) is None
+    started = _start(second)
+    assert started is not None
+    assert started.attempts == _row().attempts == 1
+    assert _row().lease_until > now(), "a job that starts has a whole lease before it"
 
 
 def test_a_worker_that_lost_its_lease_can_not_finish_or_fail_the_job(database: str) -> None:
@@ -125,12 +150,16 @@ def test_a_worker_that_lost_its_lease_can_not_finish_or_fail_the_job(database: s
 
 def test_the_effects_of_a_lost_lease_are_rolled_back(database: str, handled: dict[str, Any]) -> None:
     _enqueue()
-    (late,) = _claim()
+    (claimed,) = _claim()
+    late = _start(claimed)
+    assert late is not None
     _pass_time(timedelta(hours=1))
     _claim()
-    tasks.run_one(late)
+    tasks.run_started(late)
     assert len(handled["payloads"]) == 1, "the control: the handler did run"
     assert _effects() == 0
+    tasks.run_one(late)
+    assert len(handled["payloads"]) == 1, "a job whose lease is lost is not even started"
 
 
 def test_a_failing_job_comes_back_later_and_is_dead_after_its_last_attempt(
@@ -161,10 +190,60 @@ def test_reasons_are_codes_and_never_texts_of_exceptions(database: str, handled:
 def test_a_job_that_kills_its_worker_every_time_is_buried(database: str) -> None:
     _enqueue()
     for _ in range(5):
-        assert len(_claim()) == 1
+        (job,) = _claim()
+        assert _start(job) is not None
         _pass_time(timedelta(hours=1))
     assert _claim() == []
     assert (_row().state, _row().reason) == ("dead", "worker_lost")
+
+
+class _WorkerKilled(BaseException):
+    """What ends a worker in the middle of a job: nothing after it runs, not even `fail`."""
+
+
+def test_a_job_that_kills_its_worker_takes_none_of_its_batch_with_it(
+    database: str, handled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_started = tasks.run_started
+
+    def kill_at_number_0(job: jobs.Claimed) -> None:
+        if job.payload["number"] == 0:
+            raise _WorkerKilled
+        run_started(job)
+
+    monkeypatch.setattr(tasks, "run_started", kill_at_number_0)
+    for number in range(tasks.BATCH):
+        _enqueue(key=str(number), number=number)
+    for _ in range(5):
+        with pytest.raises(_WorkerKilled):
+            tasks.run_batch(NAME)
+        _pass_time(timedelta(hours=1))
+    assert tasks.run_batch(NAME) == 0
+    expected = {str(number): ("done", 1) for number in range(1, tasks.BATCH)}
+    assert _states() == {**expected, "0": ("dead", 5)}
+
+
+def test_workers_that_are_killed_before_a_job_starts_cost_it_nothing(database: str, handled: dict[str, Any]) -> None:
+    _enqueue()
+    for _ in range(6):
+        assert len(_claim()) == 1
+        _pass_time(timedelta(hours=1))
+    assert tasks.run_batch(NAME) == 1
+    assert _states() == {"k": ("done", 1)}
+
+
+def test_a_turn_that_is_over_gives_back_what_it_did_not_start(database: str, handled: dict[str, Any]) -> None:
+    for key in ("a", "b"):
+        _enqueue(key=key)
+    assert tasks.run_batch(NAME, end=time.monotonic() - 1) == 2
+    assert handled["payloads"] == []
+    assert _states() == {"a": ("ready", 0), "b": ("ready", 0)}
+    assert tasks.run_batch(NAME) == 2
+
+
+def test_what_beat_sends_expires_so_that_it_does_not_pile_up_while_workers_are_away() -> None:
+    for entry in tasks.celery.conf.beat_schedule.values():
+        assert 0 < entry["options"]["expires"] <= 3600
 
 
 def test_a_poison_job_does_not_hold_up_others(database: str, handled: dict[str, Any]) -> None:
