@@ -8,12 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from backend.core.db import engine_for, transaction
-from backend.models import Case, CaseStep
+from backend.core.enums import VerdictKind
+from backend.models import Case, CaseStep, Document
 from tests.rooms.case_builders import Entries
-from tests.world import World
+from tests.world import World, until
 from workflows.cases import service
 
 Json = dict[str, Any]
@@ -209,9 +211,7 @@ def test_two_verdicts_of_one_entry_considered_at_once_make_one_case(database: st
     with transaction(engine_for("zw_worker")) as session:
         entries = Entries(session)
         entry = entries.event()
-        ids = [entries.verdict(entry).id]
-        entries.edit(entry)
-        ids.append(entries.verdict(entry).id)
+        ids = [entries.verdict(entry, rule_version=rules).id for rules in (1, 2)]
     start = Barrier(2)
 
     def consider(verdict_id: UUID) -> None:
@@ -226,3 +226,28 @@ def test_two_verdicts_of_one_entry_considered_at_once_make_one_case(database: st
         steps = session.exec(select(CaseStep).order_by(col(CaseStep.version))).all()
         assert [step.action for step in steps] == ["open", "again"]
         assert case.version == 2
+
+
+def test_a_correction_that_is_just_being_pushed_is_waited_for(database: str) -> None:
+    with transaction(engine_for("zw_worker")) as session:
+        entries = Entries(session)
+        house = entries.house(rental_use="rented")
+        house_id, verdict_id = house.id, entries.verdict(house, VerdictKind.RENTAL_HAZARD).id
+
+    def consider() -> None:
+        with transaction(engine_for("zw_worker")) as session:
+            service.consider(session, verdict_id=verdict_id)
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(engine_for("zw_worker")) as session:
+            Entries(session).edit(session.get_one(Document, house_id), rental_use="self")
+            considered = pool.submit(consider)
+            until(lambda: considered.done() or _somebody_waits(), what="the verdict waits for the push")
+        considered.result()
+    with Session(engine_for("zw_worker")) as session:
+        assert session.exec(select(Case)).all() == []
+
+
+def _somebody_waits() -> bool:
+    with engine_for("zw_api").connect() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))

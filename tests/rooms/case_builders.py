@@ -76,6 +76,29 @@ class Entries:
         self._keep_version(document)
         return document
 
+    def house(self, **body: Any) -> Document:
+        """A first version of a house."""
+        moment, grid = now(), grid_of(self.session)
+        document = Document(
+            id=new_id(),
+            kind=Kind.HOUSE,
+            grid_id=grid,
+            version=1,
+            op=new_id(),
+            body={"grid_id": grid, **body},
+            created_at=moment,
+            updated_at=moment,
+        )
+        self.session.add(document)
+        self.session.flush()
+        self._keep_version(document)
+        return document
+
+    def delete(self, document: Document) -> None:
+        """The record's tombstone, which is never checked."""
+        document.deleted = True
+        self.edit(document)
+
     def edit(self, document: Document, **body: Any) -> None:
         """The next version."""
         document.version += 1
@@ -144,6 +167,7 @@ class Entries:
                 version=document.version,
                 op=document.op,
                 grid_id=document.grid_id,
+                deleted=document.deleted,
                 body=document.body,
                 account_id=document.account_id,
                 created_at=now(),

@@ -121,6 +121,77 @@ def test_the_same_reason_on_a_later_version_comes_again_to_the_open_case(session
     assert (case.version, case.source_version, steps[1].verdict_id) == (2, 1, second.id)
 
 
+def test_a_record_deleted_before_its_verdict_is_considered_opens_no_case(session: Session, entries: Entries) -> None:
+    house = entries.house(rental_use="rented")
+    verdict = entries.verdict(house, VerdictKind.RENTAL_HAZARD)
+    entries.delete(house)
+    service.consider(session, verdict_id=verdict.id)
+    assert entries.cases_of(house) == []
+
+
+def test_a_record_corrected_before_its_verdict_is_considered_opens_no_case(session: Session, entries: Entries) -> None:
+    house = entries.house(rental_use="rented")
+    verdicts = [entries.verdict(house, VerdictKind.RENTAL_HAZARD)]
+    entries.edit(house, rental_use="self")
+    verdicts.append(entries.verdict(house, VerdictKind.MATCH))
+    for verdict in verdicts:
+        service.consider(session, verdict_id=verdict.id)
+    assert entries.cases_of(house) == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_event_that_was_edited_meanwhile_opens_one_case_whichever_verdict_comes_first(
+    session: Session, entries: Entries, order: tuple[int, int]
+) -> None:
+    event = entries.event()
+    verdicts = [entries.verdict(event, VerdictKind.OUT_OF_GRID)]
+    entries.edit(event, severity="ordinary")
+    verdicts.append(entries.verdict(event))
+    for place in order:
+        service.consider(session, verdict_id=verdicts[place].id)
+    [case] = entries.cases_of(event)
+    assert (case.source_version, case.version, case.reason) == (2, 1, "accepted")
+
+
+@pytest.mark.parametrize("clean", [VerdictKind.MATCH, VerdictKind.ACCEPTED])
+def test_a_corrected_record_marks_its_open_cases_and_leaves_closing_to_people(
+    session: Session, entries: Entries, clean: VerdictKind
+) -> None:
+    house = entries.house(rental_use="rented")
+    for found in (VerdictKind.RENTAL_HAZARD, VerdictKind.DIFFERS):
+        service.consider(session, verdict_id=entries.verdict(house, found).id)
+        entries.edit(house)
+    for _ in range(2):
+        verdict = entries.verdict(house, clean)
+        for _ in range(2):
+            service.consider(session, verdict_id=verdict.id)
+        entries.edit(house)
+    assert len(entries.cases_of(house)) == 2
+    for case in entries.cases_of(house):
+        steps = [(step.action, step.reason, step.to_state) for step in steps_of(session, case)]
+        assert steps[1:] == [("cleared", "record_corrected", CaseState.ACCEPTED)]
+        assert (case.version, case.closed_at) == (2, None)
+
+
+def test_a_problem_that_comes_back_is_seen_again_and_can_be_cleared_again(session: Session, entries: Entries) -> None:
+    house = entries.house(rental_use="rented")
+    for found in (VerdictKind.RENTAL_HAZARD, VerdictKind.MATCH) * 2:
+        service.consider(session, verdict_id=entries.verdict(house, found).id)
+        entries.edit(house)
+    [case] = entries.cases_of(house)
+    assert [step.action for step in steps_of(session, case)] == ["open", "cleared", "again", "cleared"]
+
+
+def test_an_event_that_matches_clears_nothing(session: Session, entries: Entries) -> None:
+    event = entries.event()
+    service.consider(session, verdict_id=entries.verdict(event).id)
+    session.connection().execute(text("UPDATE routing_rule SET active = false"))
+    entries.edit(event)
+    service.consider(session, verdict_id=entries.verdict(event).id)
+    [case] = entries.cases_of(event)
+    assert case.version == 1
+
+
 def test_the_same_version_under_new_rules_comes_again_too(session: Session, entries: Entries) -> None:
     entry = entries.event()
     for rule_version in (1, 2):

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session, select
 
-from backend.core.clock import CITY_TIME, now
+from backend.core.clock import now
 from backend.core.crypto import key_ring
 from backend.core.db import engine_for, transaction
 from backend.core.enums import CaseState, Kind, ReportState, Role, SourceType, VerdictKind
@@ -31,10 +31,10 @@ from backend.models import (
     Verdict,
     WechatMessage,
 )
+from backend.services.case_numbers import case_number
 from backend.services.sealing import seal_value
 from backend.services.sessions import Caller
 from tests.fakes.fcm import LOGIN_REFUSED, SENDER_ID_MISMATCH, UNAVAILABLE, UNREGISTERED, FakeFcm
-from workflows.cases.rules import case_number
 from workflows.notify import sending, service
 from workflows.notify.push import FirebasePush, TargetKind
 from workflows.notify.service import Recipient, RecipientType
@@ -166,7 +166,7 @@ def test_a_collector_hears_what_became_of_the_entry(session: Session, worker: Ac
     service.case_changed(session, case_id=case.id, version=1)
     (notice,) = service.inbox(session, caller_of(worker), limit=10).notices
     assert case.seq is not None
-    number = case_number(case.opened_at.astimezone(CITY_TIME), case.seq)
+    number = case_number(case.opened_at, case.seq)
     assert notice.body == f"您上报的事项（编号 {number}）已办结。"
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.core.enums import CaseState, Role
+from backend.services.case_numbers import case_number
 from workflows.cases.rules import (
     EDGES,
     ENDED,
@@ -22,7 +23,7 @@ from workflows.cases.rules import (
     Standing,
     SystemAction,
     allowed,
-    case_number,
+    being_cleared,
     coming_again,
     decide,
     first_similar,
@@ -190,6 +191,11 @@ def test_coming_again_leaves_an_open_case_where_it_stands(state: CaseState) -> N
     assert coming_again(state).target is state
 
 
+@pytest.mark.parametrize("state", OPEN_STATES)
+def test_being_cleared_leaves_an_open_case_where_it_stands(state: CaseState) -> None:
+    assert being_cleared(state).target is state
+
+
 def test_what_an_action_needs_is_asked_for() -> None:
     dispatch = decide(Action.DISPATCH, CLAIMED, OPERATOR)
     on_site = decide(Action.CLOSE, HANDLING, SUPERVISOR)
@@ -260,4 +266,5 @@ def test_of_several_similar_cases_the_earliest_is_named() -> None:
 
 
 def test_the_number_people_read_holds_the_day_and_the_running_number() -> None:
-    assert case_number(datetime(2026, 11, 23, 18, 0, tzinfo=UTC), 123) == "20261123-000123"
+    assert case_number(datetime(2026, 11, 23, 15, 59, tzinfo=UTC), 123) == "20261123-000123"
+    assert case_number(datetime(2026, 11, 23, 16, 0, tzinfo=UTC), 124) == "20261124-000124"

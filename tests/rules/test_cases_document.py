@@ -11,10 +11,10 @@ DOCUMENT = PROJECT_ROOT / "docs" / "case-lifecycle.md"
 
 
 def picture() -> str:
-    """The stages as a Mermaid diagram. Coming again stays in place, so it is left out."""
+    """The stages as a Mermaid diagram. What a later verdict adds stays in place and is left out."""
     ways: dict[tuple[str, str], list[str]] = {}
     for edge in EDGES:
-        if edge.action != "again":
+        if edge.action not in ("again", "cleared"):
             ways.setdefault((edge.origin.value, edge.target.value), []).append(edge.action.value)
     arrows = [f"    {origin} --> {target}: {' / '.join(actions)}" for (origin, target), actions in ways.items()]
     ends = [f"    {state} --> [*]" for state in ("closed", "rejected")]

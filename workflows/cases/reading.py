@@ -15,6 +15,7 @@ from backend.core.clock import CITY_TIME, now
 from backend.core.enums import CaseState, Kind, Role
 from backend.core.errors import Malformed, NotFound
 from backend.models import Case, CaseQueue, CaseStep, PhotoLink, RegistrationStandard, Verdict
+from backend.services.case_numbers import case_number
 from backend.services.sealing import open_values
 from backend.services.sessions import Caller
 from workflows.cases import rules
@@ -161,7 +162,7 @@ def _line(case: Case, kind: Kind, standard: RegistrationStandard, moment: dateti
     assert case.seq is not None
     return {
         **case.model_dump(include=set(CaseLine.model_fields) & set(Case.model_fields)),
-        "number": rules.case_number(case.opened_at.astimezone(CITY_TIME), case.seq),
+        "number": case_number(case.opened_at, case.seq),
         "source": SourceReference(type=case.source_type, id=case.source_id, version=case.source_version, kind=kind),
         "standard_name": standard.name,
         "urgent": standard.urgent,

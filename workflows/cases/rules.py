@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from backend.core.enums import CaseState, Role
+from backend.core.enums import CaseState, Kind, Role, VerdictKind
 from backend.kinds.geodesy import distance_m
 
 SIMILAR_WITHIN_M = 50.0
@@ -34,10 +34,11 @@ class Action(StrEnum):
 
 
 class SystemAction(StrEnum):
-    """What a verdict does: it opens a case, or comes again to one that is open."""
+    """What a verdict does: it opens a case, comes again to one that is open, or finds its record in order now."""
 
     OPEN = "open"
     AGAIN = "again"
+    CLEARED = "cleared"
 
 
 class CaseOutcome(StrEnum):
@@ -61,6 +62,7 @@ REASONS: Mapping[str, str] = {
     "needs_triage": "待审核立案",
     "urgent_standard": "符合紧急立案标准，直接立案",
     "seen_again": "同一对象再次核查出同样问题",
+    "record_corrected": "数据已更正，最新核查未再发现问题，请核实后办结",
     "standard_met": "符合立案标准",
     "taken_on": "接手经办",
     "responsible_unit": "派给责任单位",
@@ -157,6 +159,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(SystemAction.OPEN, CaseState.REPORTED, CaseState.ACCEPTED, ("needs_triage",)),
     Edge(SystemAction.OPEN, CaseState.REPORTED, CaseState.REGISTERED, ("urgent_standard",)),
     *(Edge(SystemAction.AGAIN, state, state, ("seen_again",)) for state in OPEN_STATES),
+    *(Edge(SystemAction.CLEARED, state, state, ("record_corrected",)) for state in OPEN_STATES),
     Edge(Action.CLAIM, CaseState.ACCEPTED, CaseState.REGISTERED, ("standard_met",), _TRIAGE),
     Edge(
         Action.CLAIM,
@@ -284,9 +287,14 @@ def coming_again(state: CaseState) -> Edge:
     return next(edge for edge in EDGES if edge.action is SystemAction.AGAIN and edge.origin is state)
 
 
-def case_number(opened_at: datetime, seq: int) -> str:
-    """The number people read, e.g. 20261123-000123: the day in the time of `opened_at`, and the running number."""
-    return f"{opened_at:%Y%m%d}-{seq:06d}"
+def being_cleared(state: CaseState) -> Edge:
+    """How a verdict that finds the record in order marks a case that is open in `state`; a person closes it."""
+    return next(edge for edge in EDGES if edge.action is SystemAction.CLEARED and edge.origin is state)
+
+
+def clears(kind: Kind, verdict: VerdictKind) -> bool:
+    """Whether a verdict says that a record is in order. An accepted event is a matter to be handled, not cleared."""
+    return kind is not Kind.EVENT and verdict in (VerdictKind.MATCH, VerdictKind.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,12 @@ NEARBY_LIMIT = 200
 def consider(session: Session, *, verdict_id: UUID) -> None:
     """Open a case for a verdict where a rule asks for one, or come again to the case that is open for it.
 
-    Running twice changes nothing: a verdict has at most one step. `jobs.Discard` where verdict or entry is unknown.
+    A verdict on a version that has been replaced, or on a record that was deleted, opens none: while the worker was
+    away the worker in the field put it right, and what is left to say is said by the verdict on the later version,
+    which every version but a tombstone gets. So whichever of two verdicts comes first, one case results. A verdict
+    that finds a corrected record in order marks the cases that are open for it.
+
+    Running twice changes nothing. `jobs.Discard` where verdict or entry is unknown.
     """
     verdict = session.get(Verdict, verdict_id)
     if verdict is None:
@@ -45,13 +50,14 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
     entry = sources.load_entries(session, [reference]).get(reference)
     if entry is None:
         raise jobs.Discard("source_unknown")
+    _lock_source(session, verdict.source_id)
+    if _has_step(session, verdict) or not sources.is_in_force(session, reference):
+        return
     decision = routing.decide(session, facts_of(verdict, entry))
     if decision is None:
-        return
-    _lock_source(session, verdict.source_id)
-    if session.exec(select(CaseStep.case_id).where(CaseStep.verdict_id == verdict.id)).first():
-        return
-    if (case := _open_case_for(session, verdict)) is not None:
+        if rules.clears(verdict.kind, verdict.verdict):
+            _clear(session, verdict)
+    elif (case := _open_case_for(session, verdict)) is not None:
         _come_again(session, case, verdict)
     else:
         _open(session, verdict, entry, decision)
@@ -123,6 +129,10 @@ def _lock_source(session: Session, source_id: UUID) -> None:
     session.connection().execute(_LOCK, {"key": f"case:{source_id}"})
 
 
+def _has_step(session: Session, verdict: Verdict) -> bool:
+    return session.exec(select(CaseStep.case_id).where(CaseStep.verdict_id == verdict.id)).first() is not None
+
+
 def _open_case_for(session: Session, verdict: Verdict) -> Case | None:
     return session.exec(
         select(Case)
@@ -140,6 +150,39 @@ def _come_again(session: Session, case: Case, verdict: Verdict) -> None:
     edge = rules.coming_again(case.state)
     case.version += 1
     _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+
+
+def _clear(session: Session, verdict: Verdict) -> None:
+    """Mark the open cases of earlier versions, each once until its problem comes again. A verdict names one step at
+    most, so where it clears several cases it stands with the first."""
+    cases = session.exec(
+        select(Case)
+        .where(
+            Case.source_type == verdict.source_type,
+            Case.source_id == verdict.source_id,
+            Case.source_version < verdict.source_version,
+            col(Case.closed_at).is_(None),
+        )
+        .order_by(col(Case.seq))
+        .with_for_update()
+    ).all()
+    verdict_id: UUID | None = verdict.id
+    for case in cases:
+        if _last_found(session, case) == rules.SystemAction.CLEARED:
+            continue
+        edge = rules.being_cleared(case.state)
+        case.version += 1
+        _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict_id, at=now())
+        verdict_id = None
+
+
+def _last_found(session: Session, case: Case) -> str | None:
+    """The last step that a verdict caused."""
+    return session.exec(
+        select(CaseStep.action)
+        .where(CaseStep.case_id == case.id, col(CaseStep.action).in_(list(rules.SystemAction)))
+        .order_by(col(CaseStep.version).desc())
+    ).first()
 
 
 def _open(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision) -> None:

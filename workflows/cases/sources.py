@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from backend.core.enums import SourceType
 from backend.kinds.geodesy import SCALE
-from backend.models import DocumentVersion, Report
+from backend.models import Document, DocumentVersion, Report
 from backend.services.records import cell_of
 from backend.services.sealing import open_values
 
@@ -49,6 +49,20 @@ def load_entries(session: Session, references: Iterable[Reference]) -> dict[Refe
     """The entries of many references with one statement a source; unknown ones are left out."""
     wanted = set(references)
     return _documents(session, wanted) | _reports(session, wanted)
+
+
+def is_in_force(session: Session, reference: Reference) -> bool:
+    """Whether an entry still stands as it did in this version; a record may have been corrected or deleted since.
+
+    The record is kept as it is until the transaction ends: a push that is about to change it is waited for, a later
+    one waits. A citizen's report is not edited once it is submitted.
+    """
+    if reference.type is not SourceType.DOCUMENT:
+        return True
+    row = session.exec(
+        select(Document.version, Document.deleted).where(Document.id == reference.id).with_for_update(read=True)
+    ).first()
+    return row is not None and row == (reference.version, False)
 
 
 def _documents(session: Session, wanted: Collection[Reference]) -> dict[Reference, Entry]:

@@ -14,12 +14,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from backend import jobs
-from backend.core.clock import CITY_TIME, now
+from backend.core.clock import now
 from backend.core.enums import CaseState, SourceType
 from backend.core.errors import Forbidden, NotFound
 from backend.core.ids import new_id
 from backend.models import Case, CaseStep, Device, Notice, Report
 from backend.services import audit
+from backend.services.case_numbers import case_number
 from backend.services.sessions import Caller
 from workflows.notify.push import TargetKind
 from workflows.notify.schemas import Inbox, NoticeView
@@ -144,8 +145,8 @@ def _recipient_of(session: Session, case: Case) -> Recipient | None:
 
 
 def _number(case: Case) -> str:
-    """The number people read, as cases show it; a test holds the two together."""
-    return f"{case.opened_at.astimezone(CITY_TIME):%Y%m%d}-{case.seq:06d}"
+    assert case.seq is not None  # the database gave it
+    return case_number(case.opened_at, case.seq)
 
 
 def _view(notice: Notice) -> NoticeView:
