@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.deps import DbSession, require
+from backend.api.fields import PlainText
 from backend.core.enums import Role
 from backend.services import devices, sessions
 from backend.services.sessions import Caller
@@ -20,7 +21,7 @@ ISSUERS = (Role.SUPERVISOR, Role.SYSTEM_ADMIN)
 class Login(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"login": "supervisor", "password": "…"}]})
 
-    login: Annotated[str, Field(max_length=64)]
+    login: Annotated[PlainText, Field(max_length=64)]
     password: Annotated[str, Field(max_length=256)]
 
 
@@ -36,7 +37,7 @@ class TokenPair(BaseModel):
 class CodeRequest(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"login": "worker-01"}]})
 
-    login: Annotated[str, Field(max_length=64)]
+    login: Annotated[PlainText, Field(max_length=64)]
 
 
 class Code(BaseModel):
@@ -60,7 +61,7 @@ class Enrolment(BaseModel):
     )
 
     code: Annotated[str, Field(max_length=32)]
-    device_name: Annotated[str, Field(min_length=1, max_length=64)]
+    device_name: Annotated[PlainText, Field(min_length=1, max_length=64)]
     public_key: dict[str, Any]
 
 
@@ -78,8 +79,9 @@ class Refresh(BaseModel):
 
 
 @router.post("/login", summary="Office login by password")
-def log_in(body: Login, session: DbSession) -> TokenPair:
-    return _pair(sessions.log_in(session, login=body.login, password=body.password))
+def log_in(body: Login, session: DbSession, request: Request) -> TokenPair:
+    address = request.client.host if request.client else ""
+    return _pair(sessions.log_in(session, login=body.login, password=body.password, address=address))
 
 
 @router.post("/enrolment-codes", status_code=201, summary="A one-time code for a worker's handheld")

@@ -14,8 +14,10 @@ from sqlmodel import Session
 
 from backend.core.db import engine_for, transaction
 from backend.core.enums import Role
-from backend.core.errors import Forbidden, PreconditionRequired, Unauthenticated
+from backend.core.errors import Forbidden, Malformed, PreconditionRequired, Unauthenticated
 from backend.services.sessions import Caller, identify
+
+VERSION_DIGITS = 9
 
 _bearer = HTTPBearer(auto_error=False, description="Access token of /auth/v1")
 
@@ -53,10 +55,15 @@ def require(*roles: Role) -> Callable[[Caller], Caller]:
 
 
 def if_match(header: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
-    """The version named by `If-Match`, as in the ETag of the object. `PreconditionRequired` where there is none."""
+    """The version named by `If-Match`, as in the ETag of the object.
+
+    `PreconditionRequired` where there is none, `Malformed` where it is longer than any version can be.
+    """
     text = (header or "").strip().removeprefix("W/").strip('"')
     if not text.isdecimal():
         raise PreconditionRequired
+    if len(text) > VERSION_DIGITS:
+        raise Malformed("If-Match: no version is that long")
     return int(text)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -97,8 +97,13 @@ def _framework(_: Request, error: Exception) -> JSONResponse:
 
 
 def _database(_: Request, error: Exception) -> JSONResponse:
-    """The database is away or too busy: nothing was accepted, the caller keeps its data and comes again."""
+    """The database is away or too busy: nothing was accepted, the caller keeps its data and comes again.
+
+    A value the database cannot hold is the caller's fault: it slipped through the checks of its route.
+    """
     log.error("database fault", exc_info=error)
+    if isinstance(error, DataError):
+        return render(Malformed())
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError) and not error.connection_invalidated:
         return render(ZhiwangError())
     return render(Unavailable(retry_after=RETRY_AFTER_S))

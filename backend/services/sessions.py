@@ -3,7 +3,8 @@
 An access token is a JWT (HS256, at most ten minutes). A refresh token is `family.generation.mac`; the family's row
 holds only the newest generation. Presenting the newest one moves the family on. Presenting the one before it means
 that the answer was lost: the same successor is given again. Anything older was copied, and ends the family.
-A handheld proves with its own ES256 key that it is the one refreshing.
+A handheld proves with its own ES256 key that it is the one refreshing, however late. Without a device there is no
+such proof, and the repeat is taken for honest for a minute only: else a thief and the owner could take turns for ever.
 """
 
 import hmac
@@ -24,10 +25,11 @@ from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import Account, Device, SessionFamily
 from backend.services import audit
-from backend.services.passwords import hash_password, password_matches
+from backend.services.passwords import failed_logins, hash_password, password_matches, password_turn
 
 AUDIENCE = "zhiwang"
 OLDEST_GENERATION_KEPT = 1
+REPEAT_WITHOUT_DEVICE = timedelta(seconds=60)
 
 __all__ = ["Caller", "Tokens", "hash_password", "identify", "log_in", "open_family", "refresh", "token_key"]
 
@@ -76,11 +78,17 @@ class ProofRequired(Unauthenticated):
     title_en = "The device's proof is missing or wrong"
 
 
-def log_in(session: Session, *, login: str, password: str) -> Tokens:
-    """Start a session of an office account by password. `LoginRefused` otherwise."""
-    account = session.exec(select(Account).where(Account.login == login, col(Account.active))).first()
-    stored = account.password_hash if account else None
-    if not password_matches(password, stored) or account is None:
+def log_in(session: Session, *, login: str, password: str, address: str) -> Tokens:
+    """Start a session of an office account by password. `LoginRefused` otherwise, also for grid workers.
+
+    `address` is where the call comes from; `TooManyRequests` where too many logins failed from there.
+    """
+    failed_logins.check(address, login)
+    with password_turn():
+        account = session.exec(select(Account).where(Account.login == login, col(Account.active))).first()
+        right = password_matches(password, account.password_hash if account else None)
+    if account is None or not right or account.role is Role.GRID_WORKER:
+        failed_logins.note(address, login)
         raise LoginRefused
     audit.record(session, actor=str(account.id), action="login", object_type="account", object_id=str(account.id))
     return open_family(session, account_id=account.id, device_id=None)
@@ -109,12 +117,22 @@ def refresh(session: Session, *, refresh_token: str, proof: str | None) -> Token
         raise Unauthenticated
     if family.device_id is not None:
         _check_proof(session, family.device_id, refresh_token, proof)
-    if generation < family.generation - OLDEST_GENERATION_KEPT:
+    if generation < family.generation and not _is_honest_repeat(family, generation):
         _end_family(session, family)
         raise TokenReused
-    family.generation = generation + 1
-    session.flush()
+    if generation >= family.generation:
+        family.generation, family.rotated_at = generation + 1, now()
+        session.flush()
     return _tokens(family)
+
+
+def _is_honest_repeat(family: SessionFamily, generation: int) -> bool:
+    """Whether the answer to this refresh was lost. The proof of a device was checked before."""
+    if generation < family.generation - OLDEST_GENERATION_KEPT:
+        return False
+    if family.device_id is not None:
+        return True
+    return family.rotated_at is not None and now() - family.rotated_at <= REPEAT_WITHOUT_DEVICE
 
 
 def identify(session: Session, access_token: str) -> Caller:

@@ -1,14 +1,22 @@
 """Logging in, enrolling, refreshing: who holds a token, and what ends a login."""
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import text
+from sqlalchemy.exc import DataError
 from sqlmodel import Session
 
+from backend.api import problems
+from backend.api.deps import if_match
 from backend.core.db import engine_for
+from backend.core.errors import TooManyRequests, ZhiwangError
+from backend.services.passwords import FAILED_PER_LOGIN, FailedLogins
 from backend.services.sessions import AUDIENCE, token_key
 from tests.world import DeviceKey, World
 
@@ -31,6 +39,79 @@ def test_wrong_password_and_unknown_login_answer_alike(world: World) -> None:
     ]
     assert [_code(answer) for answer in answers] == [(401, "login_refused")] * 2
     assert answers[0].json() == answers[1].json()
+
+
+def test_grid_workers_log_in_by_an_enrolled_handheld_only(world: World) -> None:
+    worker = world.logins[world.workers()[0]]
+    answer = world.client.post("/auth/v1/login", json={"login": worker.login, "password": worker.password})
+    assert _code(answer) == (401, "login_refused")
+
+
+def test_many_wrong_passwords_are_refused_before_they_are_checked(world: World) -> None:
+    """Counted with a login of this test's own, so that it holds up no other test."""
+    wrong = {"login": "flooded", "password": "wrong"}
+    answers = [_code(world.client.post("/auth/v1/login", json=wrong)) for _ in range(FAILED_PER_LOGIN)]
+    assert answers == [(401, "login_refused")] * FAILED_PER_LOGIN
+    refused = world.client.post("/auth/v1/login", json=wrong)
+    assert _code(refused) == (429, "rate_limited")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert world.office("supervisor"), "others at the same address log in"
+
+
+def test_failed_logins_count_by_address_and_never_by_login_alone() -> None:
+    failed = FailedLogins(per_login=2, per_address=3)
+    for login in ("a", "a", "b"):
+        failed.check("192.0.2.1", login)
+        failed.note("192.0.2.1", login)
+    with pytest.raises(TooManyRequests):
+        failed.check("192.0.2.1", "c")
+    failed.check("192.0.2.2", "a")
+    failed.note("192.0.2.2", "a")
+    failed.note("192.0.2.2", "a")
+    with pytest.raises(TooManyRequests):
+        failed.check("192.0.2.2", "a")
+    failed.check("192.0.2.2", "b")
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "a\nb", "\x7f", "\ud800"])
+def test_text_that_can_not_be_stored_is_malformed(world: World, odd: str) -> None:
+    office = world.office("supervisor")
+    calls = [
+        ("/auth/v1/login", {"login": odd, "password": "x"}),
+        ("/auth/v1/enrolment-codes", {"login": odd}),
+        ("/auth/v1/enrol", {"code": "AAAAAAAAAAAA", "device_name": odd, "public_key": DeviceKey().jwk()}),
+    ]
+    for path, body in calls:
+        content = json.dumps(body)
+        answer = world.client.post(path, content=content, headers={**office, "Content-Type": "application/json"})
+        assert _code(answer) == (422, "malformed"), path
+
+
+@pytest.mark.parametrize("part", ["\x00", "汉", "", 5, None, [], "a" * 5000])
+def test_a_public_key_of_odd_parts_is_malformed(world: World, part: Any) -> None:
+    key = {**DeviceKey().jwk(), "x": part}
+    answer = world.client.post("/auth/v1/enrol", json={"code": "A" * 12, "device_name": "a", "public_key": key})
+    assert _code(answer) == (422, "malformed")
+
+
+def test_what_the_database_can_not_hold_is_malformed_also_where_a_route_forgot_to_check() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/{text}")
+    def forgetful(text: str) -> None:
+        raise DataError("SELECT :text", {"text": text}, ValueError("NUL"))
+
+    assert _code(TestClient(app).get("/绝密")) == (422, "malformed")
+
+
+@pytest.mark.parametrize(
+    ("header", "code"), [("9" * 5000, "malformed"), ("x", "version_required"), ("²", "version_required")]
+)
+def test_a_version_that_can_not_be_one_is_refused(header: str, code: str) -> None:
+    with pytest.raises(ZhiwangError) as refused:
+        if_match(f'W/"{header}"')
+    assert refused.value.code == code
 
 
 def test_an_enrolment_code_works_once(world: World) -> None:
@@ -63,6 +144,36 @@ def test_refresh_rotates_and_a_lost_answer_gets_the_same_successor(world: World)
     assert first.status_code == again.status_code == 200
     assert first.json()["refresh_token"] == again.json()["refresh_token"] != handheld.tokens["refresh_token"]
     assert _refresh(world, first.json(), handheld.key).status_code == 200
+
+
+def _pass_time_since_rotation(by: timedelta) -> None:
+    with Session(engine_for("zw_api")) as session:
+        session.connection().execute(text("UPDATE session_family SET rotated_at = rotated_at - :by"), {"by": by})
+        session.commit()
+
+
+def _office_tokens(world: World) -> Any:
+    entry = world.logins["supervisor"]
+    return world.client.post("/auth/v1/login", json={"login": entry.login, "password": entry.password}).json()
+
+
+def test_without_a_device_a_lost_answer_is_given_again_for_a_minute_only(world: World) -> None:
+    tokens = _office_tokens(world)
+    first = _refresh(world, tokens, None).json()
+    _pass_time_since_rotation(timedelta(seconds=50))
+    again = _refresh(world, tokens, None)
+    assert again.json()["refresh_token"] == first["refresh_token"]
+    _pass_time_since_rotation(timedelta(seconds=15))
+    assert _code(_refresh(world, tokens, None)) == (401, "token_reused"), "a repeat does not lengthen the minute"
+    assert _code(_refresh(world, first, None)) == (401, "unauthenticated")
+
+
+def test_with_a_device_a_lost_answer_is_given_again_days_later(world: World) -> None:
+    handheld = world.handheld()
+    first = _refresh(world, handheld.tokens, handheld.key).json()
+    _pass_time_since_rotation(timedelta(days=9))
+    again = _refresh(world, handheld.tokens, handheld.key)
+    assert again.json()["refresh_token"] == first["refresh_token"]
 
 
 def test_a_device_whose_clock_is_years_off_can_refresh(world: World) -> None:

@@ -42,6 +42,6 @@ def test_an_account_made_by_hand_logs_in_and_its_name_is_taken(database: str) ->
         make("short")
     make("long enough for this")
     with Session(engine_for("zw_api")) as session:
-        assert log_in(session, login="first", password="long enough for this").access_token
+        assert log_in(session, login="first", password="long enough for this", address="127.0.0.1").access_token
     with pytest.raises(LoginTaken):
         make("long enough for this")
