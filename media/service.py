@@ -3,7 +3,7 @@
 The original is not served: only copies without metadata are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -70,7 +70,7 @@ def record_completeness(
     if not _sees_source(session, caller, source_type, source_id):
         raise NotFound
     named = _named_photos(session, source_type, source_id)
-    photos = {photo.id: photo for photo in session.exec(select(Photo).where(col(Photo.id).in_(named)))}
+    photos = _linked_photos(session, source_type, source_id, named)
     counts = completeness(photos[photo_id].state if photo_id in photos else None for photo_id in named)
     return CompletenessView(
         expected=counts.expected,
@@ -107,14 +107,24 @@ def _variant_view(copy: Derivative) -> VariantView:
     )
 
 
-def _named_photos(session: Session, source_type: SourceType, source_id: UUID) -> Sequence[UUID]:
-    """The photos of the current manifest: of a record its own, of a report all that came with it."""
+def _named_photos(session: Session, source_type: SourceType, source_id: UUID) -> Mapping[UUID, str | None]:
+    """The photos of the current manifest, with their hashes: of a record its own, of a report all that came with it."""
     if source_type is SourceType.DOCUMENT:
         document = session.get_one(Document, source_id)
         manifest: list[dict[str, Any]] = document.body.get("photos") or []
-        return list(dict.fromkeys(UUID(str(entry["photo_id"])) for entry in manifest))
+        return {UUID(str(entry["photo_id"])): entry["sha256"] for entry in manifest}
     query = select(PhotoLink.photo_id).where(PhotoLink.source_type == source_type, PhotoLink.source_id == source_id)
-    return session.exec(query.order_by(col(PhotoLink.photo_id))).all()
+    return dict.fromkeys(session.exec(query.order_by(col(PhotoLink.photo_id))))
+
+
+def _linked_photos(
+    session: Session, source_type: SourceType, source_id: UUID, named: Mapping[UUID, str | None]
+) -> dict[UUID, Photo]:
+    """What is known of the photos named, where they are the source's own: of others it hears nothing."""
+    query = select(Photo).join(PhotoLink, col(PhotoLink.photo_id) == col(Photo.id))
+    query = query.where(PhotoLink.source_type == source_type, PhotoLink.source_id == source_id)
+    photos = session.exec(query.where(col(Photo.id).in_(named)))
+    return {photo.id: photo for photo in photos if named[photo.id] in (None, photo.sha256)}
 
 
 def _visible_photo(session: Session, caller: Caller, photo_id: UUID) -> Photo:
@@ -144,6 +154,16 @@ def _scope(caller: Caller) -> dict[str, Any]:
     }
 
 
+# Anybody can name any photo before it arrives; who names it by its own hash has it from the handheld that took it.
+_NAMES_IT = """
+    (photo_link.source_type = 'report' OR EXISTS (
+        SELECT FROM document_version AS version
+        CROSS JOIN json_array_elements(
+            CASE json_typeof(version.body -> 'photos') WHEN 'array' THEN version.body -> 'photos' ELSE '[]' END
+        ) AS entry
+        WHERE version.document_id = photo_link.source_id
+          AND CAST(entry ->> 'photo_id' AS uuid) = photo.id AND entry ->> 'sha256' = photo.sha256))
+"""
 # A source is a record or a report. A report without a grid is seen by offices of the whole city only, and a deleted
 # record no longer by those who work its grid.
 _SOURCE = """
@@ -164,9 +184,9 @@ _SEES = """
 _SEES_PHOTO = text(
     f"""
     SELECT EXISTS (
-        SELECT FROM photo_link JOIN ({_SOURCE}) AS source
-            ON source.type = photo_link.source_type AND source.id = photo_link.source_id
-        WHERE photo_link.photo_id = :photo AND {_SEES})
+        SELECT FROM photo JOIN photo_link ON photo_link.photo_id = photo.id
+        JOIN ({_SOURCE}) AS source ON source.type = photo_link.source_type AND source.id = photo_link.source_id
+        WHERE photo.id = :photo AND {_NAMES_IT} AND {_SEES})
     """
 )
 _SEES_SOURCE = text(

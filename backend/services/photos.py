@@ -59,17 +59,23 @@ def check_size(size: int) -> None:
 
 
 def check_photo(session: Session, *, photo_id: UUID, owner_id: UUID | None, sha256: str) -> bool:
-    """Whether the photo is here already, whole. `NotFound` for somebody else's id, `PhotoIdTaken` for other bytes."""
+    """Whether the photo is here already, whole. Of other bytes than are known: `PhotoIdTaken`, `NotFound` to strangers.
+
+    Whoever brings the very bytes may do so, as handhelds are handed on with photos that wait. Nobody has brought any
+    bytes of an expected photo, so there the first to bring some is believed before the first to name it.
+    """
     query = select(Photo.owner_id, Photo.sha256, Photo.state).where(Photo.id == photo_id)
     found = session.exec(query).first()
     if found is None:
         return False
     owner, known_sha256, state = found
-    if owner != owner_id:
-        raise NotFound
-    if known_sha256 != sha256:
+    if known_sha256 == sha256:
+        return state is not PhotoState.EXPECTED
+    if owner == owner_id:
         raise PhotoIdTaken(photo_id=str(photo_id))
-    return state is not PhotoState.EXPECTED
+    if state is not PhotoState.EXPECTED:
+        raise NotFound
+    return False
 
 
 def receive_photo(
@@ -84,9 +90,10 @@ def receive_photo(
 ) -> None:
     """Keep a whole photo: original stored, row `received`, processing asked for. Again with equal bytes: no effect.
 
-    A `Path` must come with the SHA-256 of what it holds. `actor` is what the audit names where no account owns the
-    photo. The photo is safe once the caller's transaction has committed. Raises `PhotoEmpty`, `PhotoTooLarge`,
-    `PhotoIdTaken`, `NotFound` (the id is somebody else's), and the errors of the object store.
+    An expected photo becomes the property of whoever brings it. A `Path` must come with the SHA-256 of what it holds.
+    `actor` is what the audit names where no account owns the photo. The photo is safe once the caller's transaction
+    has committed. Raises `PhotoEmpty`, `PhotoTooLarge`, `PhotoIdTaken`, `NotFound` (the id is somebody else's), and
+    the errors of the object store.
     """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     check_size(size)
@@ -132,12 +139,19 @@ def link_photos(
     A photo never heard of becomes `expected`, to be uploaded by `owner_id`. Its manifest follows a later one of the
     same owner while it is expected; once received it is never changed. A link stays when a later version of the record
     no longer names the photo: it is the record's history, and completeness counts the current manifest only.
+
+    Naming a photo gives no access to it. A received photo is linked only by its owner, or, while nothing names it yet,
+    by who knows its hash: the handheld that took it. An expected one is linked by all who name it, and readers
+    (`media.service`) let a link to a record count only where a version of the record names the photo's own hash.
+    Entries that make no link stay in the record and show nothing.
     """
     entries = {UUID(str(entry["photo_id"])): entry for _, manifest in links for entry in manifest}
     if not entries:
         return
     photo_ids = sorted(entries)
-    pairs = sorted({(source, UUID(str(entry["photo_id"]))) for source, manifest in links for entry in manifest})
+    named = sorted(
+        {(source, UUID(str(entry["photo_id"])), entry["sha256"]) for source, manifest in links for entry in manifest}
+    )
     photos = {
         "ids": photo_ids,
         "sha256": [entries[photo_id]["sha256"] for photo_id in photo_ids],
@@ -152,8 +166,10 @@ def link_photos(
         _LINK,
         {
             "source_type": source_type.value,
-            "sources": [source for source, _ in pairs],
-            "photos": [photo_id for _, photo_id in pairs],
+            "sources": [source for source, _, _ in named],
+            "photos": [photo_id for _, photo_id, _ in named],
+            "sha256": [sha256 for _, _, sha256 in named],
+            "owner": owner_id,
         },
     )
 
@@ -178,9 +194,11 @@ _RECEIVE = text(
     """
     INSERT INTO photo (id, owner_id, sha256, size, mime, state, original_key, created_at)
     VALUES (:id, :owner, :sha256, :size, :mime, 'received', :key, :now)
-    ON CONFLICT (id) DO UPDATE SET state = 'received', original_key = excluded.original_key, size = excluded.size
-    WHERE photo.state = 'expected' AND photo.sha256 = excluded.sha256
-      AND photo.owner_id IS NOT DISTINCT FROM excluded.owner_id
+    ON CONFLICT (id) DO UPDATE
+    SET state = 'received', original_key = excluded.original_key, size = excluded.size, owner_id = excluded.owner_id,
+        sha256 = excluded.sha256, mime = excluded.mime
+    WHERE photo.state = 'expected'
+      AND (photo.sha256 = excluded.sha256 OR photo.owner_id IS DISTINCT FROM excluded.owner_id)
     """
 )
 _EXPECT = text(
@@ -204,8 +222,12 @@ _AMEND = text(
 _LINK = text(
     """
     INSERT INTO photo_link (source_type, source_id, photo_id)
-    SELECT :source_type, source_id, photo_id
-    FROM unnest(CAST(:sources AS uuid[]), CAST(:photos AS uuid[])) AS link (source_id, photo_id)
+    SELECT :source_type, entry.source_id, photo.id
+    FROM unnest(CAST(:sources AS uuid[]), CAST(:photos AS uuid[]), CAST(:sha256 AS text[]))
+         AS entry (source_id, photo_id, sha256)
+    JOIN photo ON photo.id = entry.photo_id
+    WHERE photo.state = 'expected' OR photo.owner_id = :owner
+       OR photo.sha256 = entry.sha256 AND NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
     ON CONFLICT DO NOTHING
     """
 )

@@ -194,6 +194,25 @@ def test_a_photo_is_seen_by_the_grid_and_the_offices_and_by_nobody_else(
         assert world.client.get(path, headers=world.office("system_admin")).status_code == 404
 
 
+def test_naming_the_photo_of_another_worker_in_a_record_of_ones_own_shows_nothing(
+    world: World, worker: Handheld, drain: Callable[[], int]
+) -> None:
+    photo_id, content = new_id(), jpeg()
+    send(worker, photo_id, content)
+    event_with(worker, manifest(photo_id, content))
+    drain()
+    other = next(
+        handheld
+        for handheld in map(world.handheld, world.workers()[1:])
+        if not set(handheld.grids()) & set(worker.grids())
+    )
+    event_with(other, {**manifest(photo_id, content), "sha256": "0" * 64})
+    event_with(other, manifest(photo_id, content))
+    for path in (f"{PHOTOS}/{photo_id}", f"{PHOTOS}/{photo_id}/large"):
+        assert fetch(other, path).status_code == 404
+        assert fetch(worker, path).status_code == 200
+
+
 def test_a_copy_the_store_has_lost_is_a_fault_of_ours(worker: Handheld, drain: Callable[[], int]) -> None:
     photo_id = new_id()
     send(worker, photo_id, jpeg())

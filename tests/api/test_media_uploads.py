@@ -7,6 +7,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
@@ -305,8 +306,18 @@ def test_a_foreign_photo_id_cannot_be_taken(world: World, worker: Handheld) -> N
     photo_id, content = new_id(), jpeg()
     assert send(worker, create(worker, content, photo_id=photo_id), 0, content).status_code == 204
     other = world.handheld(world.workers()[1])
-    answer = world.client.post(UPLOADS, headers=creation(other, content, photo_id=photo_id))
+    answer = world.client.post(UPLOADS, headers=creation(other, jpeg(90, 90), photo_id=photo_id))
     assert_refused(answer, 404, "not_found")
+
+
+def test_a_handheld_handed_to_another_account_can_finish_its_uploads(world: World, worker: Handheld) -> None:
+    photo_id, content = new_id(), jpeg()
+    send(worker, create(worker, content, photo_id=photo_id), 0, content)
+    other = world.handheld(world.workers()[1])
+    assert send(other, create(other, content, photo_id=photo_id), 0, content).status_code == 204
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert photo.owner_id == UUID(worker.tokens["account_id"])
 
 
 def test_finished_uploads_stay_known_until_they_expire(worker: Handheld) -> None:

@@ -16,7 +16,18 @@ from backend.core.enums import Kind, PhotoState, Role, SourceType
 from backend.core.errors import NotFound
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Account, AuditEntry, Derivative, Document, Grid, Job, Membership, Photo, PhotoLink
+from backend.models import (
+    Account,
+    AuditEntry,
+    Derivative,
+    Document,
+    DocumentVersion,
+    Grid,
+    Job,
+    Membership,
+    Photo,
+    PhotoLink,
+)
 from backend.services import photos
 from backend.services.objects import StoreUnavailable, object_store
 from backend.services.photos import PhotoEmpty, PhotoIdTaken, PhotoTooLarge, link_photos, receive_photo
@@ -43,6 +54,32 @@ def worker(session: Session) -> Account:
     return session.exec(select(Account).where(Account.role == Role.GRID_WORKER)).all()[0]
 
 
+@pytest.fixture
+def other(session: Session, worker: Account) -> Account:
+    """A worker of other grids."""
+    workers = session.exec(select(Account).where(Account.role == Role.GRID_WORKER)).all()
+    return next(account for account in workers if grid_of(session, account) != grid_of(session, worker))
+
+
+def grid_of(session: Session, account: Account) -> str:
+    query = select(Membership.grid_id).where(Membership.account_id == account.id).order_by(col(Membership.grid_id))
+    return session.exec(query).first() or ""
+
+
+def office_of(session: Session, territory: str) -> Caller:
+    account = session.exec(select(Account).where(Account.role == Role.SUPERVISOR)).first()
+    assert account is not None
+    return caller_of(account, territory=territory)
+
+
+def sees(session: Session, caller: Caller, photo_id: UUID) -> bool:
+    session.expire_all()
+    try:
+        return photo_view(session, caller, photo_id=photo_id).photo_id == photo_id
+    except NotFound:
+        return False
+
+
 def caller_of(account: Account, *, role: Role | None = None, territory: str = "") -> Caller:
     return Caller(account.id, role or account.role, None, territory, None)
 
@@ -51,7 +88,10 @@ def entry(photo_id: UUID, content: bytes) -> dict[str, object]:
     return {"photo_id": str(photo_id), "sha256": digest(content), "size": len(content), "mime": "image/jpeg"}
 
 
-def add_record(session: Session, grid_id: str, *manifest: dict[str, object], deleted: bool = False) -> UUID:
+def add_record(
+    session: Session, grid_id: str, *manifest: dict[str, object], deleted: bool = False, owner: Account | None = None
+) -> UUID:
+    """A first version of an event, as the sync room writes it for a push of the owner's."""
     moment = now()
     record = Document(
         id=new_id(),
@@ -66,7 +106,20 @@ def add_record(session: Session, grid_id: str, *manifest: dict[str, object], del
     )
     session.add(record)
     session.flush()
-    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=None, links=[(record.id, manifest)])
+    session.add(
+        DocumentVersion(
+            document_id=record.id,
+            version=1,
+            op=record.op,
+            grid_id=grid_id,
+            deleted=deleted,
+            body=record.body,
+            created_at=moment,
+        )
+    )
+    session.flush()
+    owner_id = owner.id if owner else None
+    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=owner_id, links=[(record.id, manifest)])
     return record.id
 
 
@@ -109,11 +162,96 @@ def test_two_photos_with_equal_bytes_are_two_photos(session: Session, worker: Ac
     assert state_of(session, first) is state_of(session, second) is PhotoState.RECEIVED
 
 
-def test_somebody_elses_photo_is_not_found(session: Session, worker: Account) -> None:
+def test_somebody_elses_photo_is_not_found(session: Session, worker: Account, other: Account) -> None:
+    photo_id = new_id()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
+    with pytest.raises(NotFound):
+        receive_photo(session, photo_id=photo_id, owner_id=other.id, content=jpeg(99, 99), mime="image/jpeg")
+
+
+def test_the_same_bytes_from_another_account_are_safe_here_and_give_no_access(
+    session: Session, worker: Account, other: Account
+) -> None:
+    """A handheld that lost the last answer is handed on, and its next account sends the photo again."""
+    photo_id = new_id()
+    for owner in (worker, other):
+        receive_photo(session, photo_id=photo_id, owner_id=owner.id, content=jpeg(), mime="image/jpeg")
+    assert session.get_one(Photo, photo_id).owner_id == worker.id
+    assert not sees(session, caller_of(other), photo_id)
+
+
+def test_an_expected_photo_follows_whoever_brings_its_bytes(session: Session, worker: Account, other: Account) -> None:
+    """The record was pushed before the handheld was handed on, its photo comes after."""
+    photo_id, content = new_id(), jpeg()
+    add_record(session, grid_of(session, worker), entry(photo_id, content), owner=worker)
+    receive_photo(session, photo_id=photo_id, owner_id=other.id, content=content, mime="image/jpeg")
+    assert state_of(session, photo_id) is PhotoState.RECEIVED
+    assert sees(session, caller_of(worker), photo_id)
+    assert sees(session, caller_of(other), photo_id)
+
+
+def test_naming_a_photo_that_is_to_come_neither_keeps_it_out_nor_shows_it(
+    session: Session, worker: Account, other: Account
+) -> None:
+    photo_id, content = new_id(), jpeg()
+    add_record(session, grid_of(session, other), entry(photo_id, b"a guess"), owner=other)
+    add_record(session, grid_of(session, worker), entry(photo_id, content), owner=worker)
+    assert not sees(session, caller_of(worker), photo_id)
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    session.expire_all()
+    photo = session.get_one(Photo, photo_id)
+    assert (photo.owner_id, photo.sha256, photo.size) == (worker.id, digest(content), len(content))
+    assert not sees(session, caller_of(other), photo_id)
+    assert sees(session, office_of(session, grid_of(session, worker)), photo_id)
+    assert not sees(session, office_of(session, grid_of(session, other)), photo_id)
+
+
+@pytest.mark.parametrize("expected_first", [True, False])
+@pytest.mark.parametrize("sha256", ["0" * 64, None])
+def test_naming_a_photo_of_another_worker_gives_no_access(
+    session: Session, worker: Account, other: Account, expected_first: bool, sha256: str | None
+) -> None:
+    photo_id, content = new_id(), jpeg()
+    named = entry(photo_id, content)
+    if not expected_first:
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    add_record(session, grid_of(session, worker), named, owner=worker)
+    if expected_first and sha256 is None:
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    foreign = add_record(session, grid_of(session, other), {**named, "sha256": sha256 or named["sha256"]}, owner=other)
+    assert not sees(session, caller_of(other), photo_id)
+    if state_of(session, photo_id) is PhotoState.EXPECTED:
+        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    process(session, photo_id=str(photo_id))
+    assert not sees(session, caller_of(other), photo_id)
+    assert sees(session, office_of(session, grid_of(session, worker)), photo_id)
+    view = record_completeness(session, caller_of(other), source_type=SourceType.DOCUMENT, source_id=foreign)
+    assert (view.expected, view.received) == (1, 0)
+
+
+def test_a_record_pushed_by_another_account_shows_photos_that_came_before_it(
+    session: Session, worker: Account, other: Account
+) -> None:
+    """Only the handheld that took a photo no record names yet can know its hash."""
     photo_id, content = new_id(), jpeg()
     receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
-    with pytest.raises(NotFound):
-        receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg")
+    add_record(session, grid_of(session, other), entry(photo_id, content), owner=other)
+    assert sees(session, caller_of(other), photo_id)
+
+
+def test_a_record_shows_its_photos_still_when_another_worker_has_edited_it(
+    session: Session, worker: Account, other: Account
+) -> None:
+    photo_id, content = new_id(), jpeg()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    record = add_record(session, grid_of(session, other), entry(photo_id, content), owner=worker)
+    named = [entry(photo_id, content)]
+    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=other.id, links=[(record, named)])
+    assert sees(session, caller_of(other), photo_id)
+    document = session.get_one(Document, record)
+    document.body = {**document.body, "photos": []}
+    session.flush()
+    assert sees(session, caller_of(other), photo_id)
 
 
 def test_nothing_and_too_much_are_refused(session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,12 +435,6 @@ def test_a_photo_is_seen_by_its_owner_the_grid_and_the_offices_above(session: Se
     photo_id, content = new_id(), jpeg()
     receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg", actor="test")
 
-    def sees(caller: Caller) -> bool:
-        try:
-            return photo_view(session, caller, photo_id=photo_id).photo_id == photo_id
-        except NotFound:
-            return False
-
     everyone = [
         caller_of(worker),
         caller_of(office, territory=""),
@@ -312,9 +444,9 @@ def test_a_photo_is_seen_by_its_owner_the_grid_and_the_offices_above(session: Se
         caller_of(office, role=Role.SYSTEM_ADMIN),
         caller_of(office, role=Role.HANDLER),
     ]
-    assert [sees(caller) for caller in everyone] == [False] * 7
+    assert [sees(session, caller, photo_id) for caller in everyone] == [False] * 7
     add_record(session, held, entry(photo_id, content))
-    assert [sees(caller) for caller in everyone] == [True, True, True, False, False, False, False]
+    assert [sees(session, caller, photo_id) for caller in everyone] == [True, True, True, False, False, False, False]
 
 
 def test_a_worker_no_longer_sees_photos_of_a_lost_grid_or_a_deleted_record(session: Session, worker: Account) -> None:
