@@ -12,16 +12,19 @@ from backend.core.enums import Role
 from backend.core.errors import Forbidden
 from backend.kinds import Document
 from backend.services.sessions import Caller
-from sync.store import QUARANTINE_CONTEXT
+from sync.review import QUARANTINE_CONTEXT
 
 MAX_LIMIT = 500
+HELD_ROWS = 50
+FIRST_ID = UUID(int=0)
 
 
-def outcomes(session: Session, *, caller: Caller, since: int, limit: int) -> Document:
+def outcomes(session: Session, *, caller: Caller, since: int, limit: int, held_since: UUID = FIRST_ID) -> Document:
     """Mutations of the calling device after ledger number `since`, oldest first, and its rows that wait for review.
 
     A quarantined row is given back to its author with its payload until it is decided: a create that was refused must
-    not vanish from the one who made it.
+    not vanish from the one who made it. They come in pages of `HELD_ROWS` after the row `held_since`; `held_next` is
+    where the next page starts, null after the last.
     """
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
@@ -31,6 +34,7 @@ def outcomes(session: Session, *, caller: Caller, since: int, limit: int) -> Doc
         )
     )
     conflicts = _conflicts(session, [(row.document_id, row.op) for row in rows])
+    held = _quarantined(session, caller.device_id, held_since)
     return {
         "mutations": [
             {
@@ -44,8 +48,9 @@ def outcomes(session: Session, *, caller: Caller, since: int, limit: int) -> Doc
             }
             for row in rows
         ],
-        "quarantined": _quarantined(session, caller.device_id),
         "next": rows[-1].seq if rows else since,
+        "quarantined": held,
+        "held_next": held[-1]["held"] if len(held) == HELD_ROWS else None,
     }
 
 
@@ -60,10 +65,11 @@ def _conflicts(session: Session, pairs: list[tuple[UUID, UUID]]) -> dict[tuple[U
     return found
 
 
-def _quarantined(session: Session, device_id: UUID) -> list[Document]:
+def _quarantined(session: Session, device_id: UUID, since: UUID) -> list[Document]:
     ring = key_ring()
     return [
         {
+            "held": str(row.held),
             "kind": row.kind,
             "id": str(row.document_id) if row.document_id else None,
             "op": str(row.op) if row.op else None,
@@ -72,7 +78,7 @@ def _quarantined(session: Session, device_id: UUID) -> list[Document]:
             "state": row.state,
             "row": _readable(ring.open_system(bytes(row.payload), context=QUARANTINE_CONTEXT)),
         }
-        for row in session.connection().execute(_QUARANTINED, {"device": device_id, "limit": MAX_LIMIT})
+        for row in session.connection().execute(_QUARANTINED, {"device": device_id, "since": since, "limit": HELD_ROWS})
     ]
 
 
@@ -100,7 +106,7 @@ _CONFLICTS = text(
 )
 _QUARANTINED = text(
     """
-    SELECT kind, document_id, op, code, places, state, payload FROM quarantine
-    WHERE device_id = :device AND state = 'open' ORDER BY created_at LIMIT :limit
+    SELECT id AS held, kind, document_id, op, code, places, state, payload FROM quarantine
+    WHERE device_id = :device AND state = 'open' AND id > :since ORDER BY id LIMIT :limit
     """
 )

@@ -7,7 +7,7 @@ short one ends the client's loop; all keys stay in the checkpoint, because the c
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -47,10 +47,14 @@ class Checkpoint:
         }
 
 
-class _Wire(msgspec.Struct, forbid_unknown_fields=False):
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+GridId = Annotated[str, msgspec.Meta(pattern="^[0-9]{15}$")]
+
+
+class _Wire(msgspec.Struct):
     v: int
-    g: dict[str, tuple[int, int]]
-    gone: dict[str, tuple[int, UUID]] = {}
+    g: dict[GridId, tuple[Sequence, Sequence]]
+    gone: dict[GridId, tuple[Sequence, UUID]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def read_checkpoint(text_form: str | None) -> Checkpoint:
         return Checkpoint()
     try:
         wire = msgspec.json.decode(text_form, type=_Wire)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Malformed("checkpoint") from error
     if wire.v != VERSION or len(wire.g) + len(wire.gone) > MAX_CHECKPOINT_GRIDS:
         raise Malformed("checkpoint")
@@ -83,7 +87,7 @@ def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint
     place = _moved_on(checkpoint, held)
     found: list[tuple[UUID, str]] = []
     for grid_id in sorted(place.gone):
-        found += _gone(session, place, grid_id, kind, limit - len(found))
+        found += _gone(session, place, grid_id, kind, limit - len(found), device_id=caller.device_id)
     for grid_id in sorted(place.held):
         found += _touched(session, place, grid_id, kind, limit - len(found))
     note_device(session, device_id=caller.device_id, claims=claims)
@@ -103,13 +107,18 @@ def _moved_on(checkpoint: Checkpoint, held: Mapping[str, int]) -> Checkpoint:
     return place
 
 
-def _gone(session: Session, place: Checkpoint, grid_id: str, kind: Kind, room: int) -> list[tuple[UUID, str]]:
-    """Documents the client may hold of a grid it lost. A touch after the loss does not matter, the first one does."""
+def _gone(
+    session: Session, place: Checkpoint, grid_id: str, kind: Kind, room: int, *, device_id: UUID
+) -> list[tuple[UUID, str]]:
+    """Documents the client may hold of a grid it lost: those it was sent, and those it pushed itself.
+
+    A touch after the loss does not matter, the first one does.
+    """
     if room <= 0:
         return []
     seq, last = place.gone[grid_id]
     rows = session.connection().execute(
-        _GONE, {"grid": grid_id, "kind": kind.value, "seq": seq, "last": last, "room": room}
+        _GONE, {"grid": grid_id, "kind": kind.value, "seq": seq, "last": last, "room": room, "device": device_id}
     )
     ids = [row.document_id for row in rows]
     if len(ids) < room:
@@ -155,7 +164,9 @@ _TOUCHED = text(
 _GONE = text(
     """
     SELECT document_id FROM feed
-    WHERE grid_id = :grid AND kind = :kind AND first_seq <= :seq AND document_id > :last
+    WHERE grid_id = :grid AND kind = :kind AND document_id > :last
+      AND (first_seq <= :seq OR EXISTS (SELECT FROM mutation m
+                                        WHERE m.document_id = feed.document_id AND m.device_id = :device))
     ORDER BY document_id LIMIT :room
     """
 )

@@ -4,8 +4,7 @@ Rows are read one by one and never fail the batch: what cannot be read, or is no
 its bytes kept. Only a body that is not JSON, or not the envelope, is refused as a whole.
 """
 
-import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,16 +15,19 @@ import msgspec
 from pydantic import ValidationError
 
 from backend.core.enums import Datum, Kind, QuarantineCode
-from backend.core.errors import Malformed, NotJson, TooLarge, ZhiwangError
+from backend.core.errors import TooLarge, ZhiwangError
 from backend.kinds import KINDS, Document, KindSpec
 from backend.kinds.geodesy import SCALE, to_wgs84
 from sync.rules import State
+from sync.wire import has_nul, is_shallow, leniently, raw_rows, scraped
 
 MAX_ROW_BYTES = 256 * 1024
 CURRENT_SCHEMA = 1
 OLDEST_SCHEMA = 1
 ENVELOPE = frozenset({"id", "rev", "op", "_deleted"})
 MAX_PLACES = 20
+MAX_DEPTH = 32
+GRID_CODE = re.compile(r"[0-9]{15}")
 
 _TOMBSTONE_SPACE = UUID("6f5f6b0e-5f0c-5d0e-9a53-6c1f0a9d2b11")
 
@@ -76,56 +78,30 @@ class Refused:
     grid_id: str | None = None
 
 
-class _Envelope(msgspec.Struct):
-    rows: list[msgspec.Raw]
-
-
 def read_push(kind: Kind, body: bytes, *, max_rows: int) -> list[Incoming | Refused]:
     """The rows of a push body, in order. `NotJson`, `Malformed` or `TooLarge` concern the body as a whole."""
-    rows = list(_raw_rows(body))
+    rows = raw_rows(body)
     if len(rows) > max_rows:
         raise TooLarge(f"at most {max_rows} rows a batch", max_rows=max_rows)
     return [_read_row(KINDS[kind], row) for row in rows]
 
 
-def _raw_rows(body: bytes) -> Iterator[bytes]:
-    """Each row's own bytes. The quick reader refuses a whole body for one lone surrogate, the slow one does not."""
-    try:
-        yield from (bytes(row) for row in msgspec.json.decode(body, type=_Envelope).rows)
-    except msgspec.ValidationError as error:
-        raise Malformed("rows: a list is required") from error
-    except (msgspec.DecodeError, RecursionError):
-        yield from _raw_rows_slowly(body)
-
-
-def _raw_rows_slowly(body: bytes) -> Iterator[bytes]:
-    try:
-        envelope = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise NotJson from error
-    if not isinstance(envelope, dict) or not isinstance(envelope.get("rows"), list):
-        raise Malformed("rows: a list is required")
-    for row in envelope["rows"]:
-        yield json.dumps(row).encode()
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
 def _read_row(spec: KindSpec, raw: bytes) -> Incoming | Refused:
     if len(raw) > MAX_ROW_BYTES:
-        return Refused(QuarantineCode.ROW_TOO_LARGE, raw, [])
+        return Refused(QuarantineCode.ROW_TOO_LARGE, raw, [], *_ids_of(leniently(raw), raw))
     try:
         row = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Refused(QuarantineCode.UNREADABLE, raw, [])
-    if b"\\u0000" in raw and _has_nul(row):
-        return Refused(QuarantineCode.UNREADABLE, raw, ["NUL"], *_ids_of(row))
+        return Refused(QuarantineCode.UNREADABLE, raw, [], *_ids_of(leniently(raw), raw))
+    ids = _ids_of(row, raw)
+    if b"\\u0000" in raw and has_nul(row):
+        return Refused(QuarantineCode.UNREADABLE, raw, ["NUL"], *ids)
+    if not is_shallow(row, MAX_DEPTH):
+        return Refused(QuarantineCode.INVALID, raw, ["depth"], *ids)
+    document_id, op, _ = ids
     document = row.get("newDocumentState") if isinstance(row, dict) else None
-    document_id, op, grid_id = _ids_of(row)
     if not isinstance(document, dict) or document_id is None or op is None:
-        return Refused(QuarantineCode.INVALID, raw, ["id", "op"], document_id, op, grid_id)
+        return Refused(QuarantineCode.INVALID, raw, ["id", "op"], *ids)
     return _checked(spec, raw, row, document, document_id, op)
 
 
@@ -134,26 +110,14 @@ def _checked(
 ) -> Incoming | Refused:
     fields = {name: value for name, value in document.items() if not _is_envelope(name)}
     deleted = document.get("_deleted", False)
+    places = [] if deleted is True else faults(spec, fields)
     if not isinstance(deleted, bool):
-        return Refused(QuarantineCode.INVALID, raw, ["_deleted"], document_id, op)
-    places = [] if deleted else faults(spec, fields)
-    grid_id = fields.get("grid_id")
+        places = ["_deleted"]
     if places:
-        return Refused(
-            QuarantineCode.INVALID, raw, places, document_id, op, grid_id if isinstance(grid_id, str) else None
-        )
-    state = State({} if deleted else normalised(fields), deleted)
+        return Refused(QuarantineCode.INVALID, raw, places, *_ids_of(row, raw))
     content = msgspec.json.encode([document_id, op, fields, deleted], order="sorted")
+    state = State({} if deleted else normalised(spec, fields), deleted)
     return Incoming(document_id, op, state, _assumed_op(row), content, document, raw)
-
-
-def _has_nul(value: Any) -> bool:
-    """Whether any text inside holds NUL, which PostgreSQL cannot store."""
-    if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
-    if isinstance(value, list):
-        return any(map(_has_nul, value))
-    return isinstance(value, str) and "\0" in value
 
 
 def _is_envelope(name: str) -> bool:
@@ -171,9 +135,9 @@ def faults(spec: KindSpec, fields: Document) -> list[str]:
     return []
 
 
-def normalised(fields: Document) -> Document:
-    """The fields as they are stored: a location in WGS-84 whatever datum it came in."""
-    location = fields.get("location")
+def normalised(spec: KindSpec, fields: Document) -> Document:
+    """Valid fields as they are stored: a location in WGS-84 whatever datum it came in."""
+    location = fields.get("location") if "location" in spec.model.model_fields else None
     if not isinstance(location, dict) or location.get("datum", Datum.WGS84) == Datum.WGS84:
         return fields
     lat, lon = to_wgs84(location["lat"] / SCALE, location["lon"] / SCALE, Datum(location["datum"]))
@@ -188,15 +152,16 @@ def _assumed_op(row: dict[str, Any]) -> UUID | None:
     return _uuid(assumed.get("op")) or UUID(int=0)
 
 
-def _ids_of(row: Any) -> tuple[UUID | None, UUID | None, str | None]:
+def _ids_of(row: Any, raw: bytes) -> tuple[UUID | None, UUID | None, str | None]:
+    """Id, op and grid of a row as far as they can be made out, also where the row itself can not be read."""
     document = row.get("newDocumentState") if isinstance(row, dict) else None
     if not isinstance(document, dict):
-        return None, None, None
+        document = scraped(raw, ("id", "op")) if row is None else {}
     grid_id = document.get("grid_id")
     return (
         _uuid(document.get("id")),
         _uuid(document.get("op")),
-        grid_id if isinstance(grid_id, str) and len(grid_id) <= 15 else None,
+        grid_id if isinstance(grid_id, str) and GRID_CODE.fullmatch(grid_id) else None,
     )
 
 

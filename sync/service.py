@@ -22,10 +22,11 @@ from backend.models import Grid
 from backend.services import audit, devices, photos, territory
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
-from sync import feed, store
-from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide
+from sync import feed, review, store
+from sync.review import Held
+from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, same_state
 from sync.schemas import Claims, Incoming, Refused, differs, read_push, to_wire, tombstone, tombstone_op
-from sync.store import Author, Entry, Held, Known, Version, Wanted, Written
+from sync.store import Author, Entry, Known, Version, Wanted, Written
 
 
 @dataclass(slots=True)
@@ -138,9 +139,15 @@ def _take(batch: Batch, known: Known, row: Incoming) -> list[Document]:
     if seen is not None:
         _hold(batch, row, QuarantineCode.OP_REUSED, fingerprint)
         return _current(batch, known, row)
-    if row.op in known.ops or _is_own_tombstone(known, row):
-        return _current(batch, known, row)
+    if _is_own_tombstone(known, row):
+        return _current(batch, known, row) if known.master else []
     code = _refusal(batch, known, row)
+    version = known.named.get(row.op)
+    if code is None and version is not None:
+        # The server's own version: equal content is an echo, other content an edit that took its op.
+        if same_state(version.state, row.state):
+            return _current(batch, known, row)
+        code = QuarantineCode.OP_REUSED
     if code is not None:
         _hold(batch, row, code, fingerprint)
         known.fingerprints[row.op] = fingerprint
@@ -152,7 +159,7 @@ def _take(batch: Batch, known: Known, row: Incoming) -> list[Document]:
 
 def _is_own_tombstone(known: Known, row: Incoming) -> bool:
     """A tombstone that we sent, for whatever reason, means nothing when it comes back (rule 9)."""
-    return row.state.deleted and any(tombstone_op(op) == row.op for op in known.ops)
+    return row.state.deleted and any(tombstone_op(op) == row.op for op in (*known.ops, known.id))
 
 
 def _refusal(batch: Batch, known: Known, row: Incoming) -> QuarantineCode | None:
@@ -252,8 +259,10 @@ def visible(kind: Kind, known: Known, *, grids: frozenset[str], op: UUID) -> Doc
 def _write(session: Session, batch: Batch, *, author: Author, moment: datetime, vault: Vault) -> None:
     store.write_versions(session, batch.versions, author=author, now=moment, vault=vault)
     store.write_ledger(session, batch.ledger, author=author, now=moment, vault=vault)
-    store.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
-    store.write_quarantine(session, batch.held, author=author, now=moment)
+    review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
+    held = review.write_quarantine(session, batch.held, author=author, now=moment)
+    created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
+    review.settle_quarantine(session, created, author=author)
     _link_photos(session, batch, author)
     _ask_for_checks(session, batch)
     audit.record_many(
@@ -268,7 +277,7 @@ def _write(session: Session, batch: Batch, *, author: Author, moment: datetime, 
         actor=str(author.account_id or "sync"),
         action="row_quarantined",
         object_type=batch.kind.value,
-        entries=[(str(row.document_id), {"code": row.code.value}) for row in batch.held],
+        entries=[(str(row.document_id), {"code": row.code.value}) for row in held],
     )
 
 

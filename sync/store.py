@@ -10,15 +10,12 @@ import msgspec
 from sqlalchemy import text
 from sqlmodel import Session
 
-from backend.core.crypto import key_ring
-from backend.core.enums import Kind, Outcome, QuarantineCode
-from backend.core.ids import new_id
+from backend.core.enums import Kind, Outcome
 from backend.kinds import Document
-from backend.services.records import StoredRow, context_of, open_rows, seal_rows
-from backend.services.sealing import Part, Vault
-from sync.rules import DELETED, FieldConflict, State
-
-QUARANTINE_CONTEXT = b"quarantine"
+from backend.kinds.base import moment
+from backend.services.records import StoredRow, open_rows, seal_rows
+from backend.services.sealing import Vault
+from sync.rules import DELETED, State
 
 
 @dataclass(slots=True)
@@ -80,20 +77,6 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A row to be quarantined, with all its bytes."""
-
-    kind: Kind
-    code: QuarantineCode
-    content: bytes
-    fingerprint: bytes
-    places: list[str]
-    document_id: UUID | None
-    op: UUID | None
-    grid_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Author:
     """Who pushes; both are absent for the server's own versions."""
 
@@ -111,19 +94,21 @@ def lock(session: Session, document_ids: Iterable[UUID]) -> None:
 def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, vault: Vault) -> dict[UUID, Known]:
     """What is known of each document: its master, the version each row names, and whether a row was seen before.
 
-    The work does not grow with a document's history, except for deletes, which may be our own tombstones coming back.
+    `ops` is read for deletes only, which may be tombstones of ours coming back; all other work is the same however
+    long a document's history is.
     """
     ids = sorted({row.document_id for row in wanted})
     known = {document_id: Known(document_id) for document_id in ids}
     if not ids:
         return known
     _read_masters(session, known, ids, vault)
-    _read_versions(session, known, [(row.document_id, row.assumed_op) for row in wanted if row.assumed_op], vault)
+    named = [(row.document_id, row.assumed_op) for row in wanted if row.assumed_op]
+    _read_versions(session, known, named + [(row.document_id, row.op) for row in wanted], vault)
     pairs = {"ids": [row.document_id for row in wanted], "ops": [row.op for row in wanted]}
     for row in session.connection().execute(_LEDGER, pairs):
         known[row.document_id].fingerprints[row.op] = bytes(row.fingerprint)
     gone = [row.document_id for row in wanted if row.deleted]
-    for row in session.connection().execute(_OPS, {**pairs, "gone": gone}):
+    for row in session.connection().execute(_OPS, {"gone": gone}):
         known[row.document_id].ops.add(row.op)
     if device_id is not None:
         _read_last_pushed(session, known, ids, device_id, vault)
@@ -196,7 +181,7 @@ def write_versions(
                 "h3_cell": row.indexes.h3_cell,
                 "account_id": author.account_id,
                 "device_id": author.device_id,
-                "captured_at": entry.captured_at,
+                "captured_at": moment(entry.captured_at) if entry.captured_at else None,
                 "now": now,
             }
         )
@@ -236,74 +221,6 @@ def write_ledger(session: Session, entries: Sequence[Entry], *, author: Author, 
     session.connection().execute(_WRITE_LEDGER, rows)
 
 
-def write_conflicts(
-    session: Session,
-    found: Sequence[tuple[Known, UUID, FieldConflict]],
-    *,
-    kind: Kind,
-    author: Author,
-    now: datetime,
-    vault: Vault,
-) -> None:
-    """Record conflicts; their values are sealed under the document's own subject."""
-    if not found:
-        return
-    vault.provide({known.id.bytes for known, _, _ in found})
-    rows = [
-        {
-            "id": new_id(),
-            "document_id": known.id,
-            "kind": kind.value,
-            "grid_id": known.master.grid_id if known.master else "",
-            "op": op,
-            "field": conflict.field[:64],
-            "hardness": conflict.hardness.value,
-            "sides": vault.seal([_values_of(known.id, conflict)], context=context_of(known.id)),
-            "device_id": author.device_id,
-            "account_id": author.account_id,
-            "now": now,
-        }
-        for known, op, conflict in found
-    ]
-    session.connection().execute(_WRITE_CONFLICT, rows)
-
-
-def _values_of(document_id: UUID, conflict: FieldConflict) -> Part:
-    """The four values as one part; an absent value is left out, because absent is not null."""
-    sides = {"base": conflict.base, "mine": conflict.mine, "theirs": conflict.theirs, "kept": conflict.kept}
-    values = {name: value for name, value in sides.items() if _is_json(value)}
-    return Part(document_id.bytes, ("value",), values)
-
-
-def _is_json(value: Any) -> bool:
-    return value is None or isinstance(value, dict | list | str | int | float)
-
-
-def write_quarantine(session: Session, held: Sequence[Held], *, author: Author, now: datetime) -> None:
-    """Keep refused rows whole. The same row pushed again is the same quarantined row."""
-    if not held:
-        return
-    ring = key_ring()
-    rows = [
-        {
-            "id": new_id(),
-            "device_id": author.device_id,
-            "account_id": author.account_id,
-            "kind": row.kind.value,
-            "document_id": row.document_id,
-            "op": row.op,
-            "grid_id": row.grid_id,
-            "code": row.code.value,
-            "places": _json(row.places),
-            "fingerprint": row.fingerprint,
-            "payload": ring.seal_system(row.content, context=QUARANTINE_CONTEXT),
-            "now": now,
-        }
-        for row in held
-    ]
-    session.connection().execute(_WRITE_QUARANTINE, rows)
-
-
 def _json(value: Document | list[str]) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -323,10 +240,11 @@ _VERSIONS = text(
 )
 _OPS = text(
     """
-    SELECT document_id, op FROM document_version
-    WHERE (document_id, op) IN (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])))
-    UNION
     SELECT document_id, op FROM document_version WHERE document_id = ANY(CAST(:gone AS uuid[]))
+    UNION
+    SELECT document_id, op FROM mutation WHERE document_id = ANY(CAST(:gone AS uuid[]))
+    UNION
+    SELECT document_id, op FROM quarantine WHERE document_id = ANY(CAST(:gone AS uuid[])) AND op IS NOT NULL
     """
 )
 _LEDGER = text(
@@ -349,8 +267,7 @@ _WRITE_DOCUMENT = text(
     INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
                           natural_key, h3_cell, account_id, device_id, captured_at, created_at, updated_at)
     VALUES (:id, :kind, :grid_id, :version, :op, :deleted, CAST(:body AS json), :sealed, :id_index, :phone_index,
-            :block_index, :natural_key, :h3_cell, :account_id, :device_id, CAST(:captured_at AS timestamptz), :now,
-            :now)
+            :block_index, :natural_key, :h3_cell, :account_id, :device_id, :captured_at, :now, :now)
     ON CONFLICT (id) DO UPDATE SET
         grid_id = excluded.grid_id, version = excluded.version, op = excluded.op, deleted = excluded.deleted,
         body = excluded.body, sealed = excluded.sealed, id_index = excluded.id_index,
@@ -372,21 +289,5 @@ _WRITE_LEDGER = text(
                           pushed, pushed_body, client_time, created_at)
     VALUES (:document_id, :op, :kind, :device_id, :account_id, :fingerprint, :outcome, :base_version, :version,
             :pushed, CAST(:pushed_body AS json), :client_time, :now)
-    """
-)
-_WRITE_CONFLICT = text(
-    """
-    INSERT INTO conflict (id, document_id, kind, grid_id, op, field, hardness, sides, device_id, account_id, state,
-                          created_at)
-    VALUES (:id, :document_id, :kind, :grid_id, :op, :field, :hardness, :sides, :device_id, :account_id, 'open', :now)
-    """
-)
-_WRITE_QUARANTINE = text(
-    """
-    INSERT INTO quarantine (id, device_id, account_id, kind, document_id, op, grid_id, code, places, fingerprint,
-                            payload, state, created_at)
-    VALUES (:id, :device_id, :account_id, :kind, :document_id, :op, :grid_id, :code, CAST(:places AS json),
-            :fingerprint, :payload, 'open', :now)
-    ON CONFLICT (device_id, fingerprint) DO NOTHING
     """
 )

@@ -82,7 +82,8 @@ class Handheld:
         return {"Authorization": f"Bearer {self.tokens['access_token']}"}
 
     def push_rows(self, kind: str, rows: list[Any]) -> Any:
-        answer = self.client.post(f"/sync/v1/{kind}/push", json={"rows": rows}, headers=self.headers)
+        body = json.dumps({"rows": rows})
+        answer = self.client.post(f"/sync/v1/{kind}/push", content=body, headers=self.headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -110,10 +111,20 @@ class Handheld:
                 return found
 
     def outcomes(self, since: int = 0) -> Json:
-        answer = self.client.get("/sync/v1/outcomes", params={"since": since, "limit": 500}, headers=self.headers)
-        assert answer.status_code == 200, answer.text
-        result: Json = answer.json()
-        return result
+        """All outcomes and all rows that wait for review, page by page."""
+        query: Json = {"since": since, "limit": 500}
+        result: Json = {"mutations": [], "quarantined": []}
+        while True:
+            answer = self.client.get("/sync/v1/outcomes", params=query, headers=self.headers)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            result["mutations"] += page["mutations"]
+            result["quarantined"] += page["quarantined"]
+            if len(page["mutations"]) < query["limit"] and page["held_next"] is None:
+                return result
+            query["since"] = page["next"]
+            if result["quarantined"]:
+                query["held_since"] = result["quarantined"][-1]["held"]
 
     def grids(self) -> list[str]:
         answer = self.client.get("/reference/v1/grids", headers=self.headers)

@@ -853,7 +853,7 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_quarantine_device_id_device")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
     )
-    op.create_index("ix_quarantine_device_id_created_at", "quarantine", ["device_id", "created_at"], unique=False)
+    op.create_index("ix_quarantine_device_id_state_id", "quarantine", ["device_id", "state", "id"], unique=False)
     op.create_index(op.f("ix_quarantine_document_id"), "quarantine", ["document_id"], unique=False)
     op.create_index("uq_quarantine_device_id_fingerprint", "quarantine", ["device_id", "fingerprint"], unique=True)
     op.create_table(
@@ -963,7 +963,7 @@ def drop_tables() -> None:
     op.drop_table("session_family")
     op.drop_index("uq_quarantine_device_id_fingerprint", table_name="quarantine")
     op.drop_index(op.f("ix_quarantine_document_id"), table_name="quarantine")
-    op.drop_index("ix_quarantine_device_id_created_at", table_name="quarantine")
+    op.drop_index("ix_quarantine_device_id_state_id", table_name="quarantine")
     op.drop_table("quarantine")
     op.drop_index("ix_mutation_document_id_device_id", table_name="mutation")
     op.drop_index("ix_mutation_device_id_seq", table_name="mutation")

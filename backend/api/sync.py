@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
@@ -109,7 +110,11 @@ def pull(
 def outcomes(
     session: DbSession,
     caller: CallerDep,
-    since: Annotated[int, Query(ge=0)] = 0,
+    since: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=outcomes_room.MAX_LIMIT)] = 100,
+    held_since: UUID = outcomes_room.FIRST_ID,
 ) -> Response:
-    return json_response(outcomes_room.outcomes(session, caller=caller, since=since, limit=limit))
+    """`next` goes into the next `since`, `held_next`, where it is not null, into the next `held_since`."""
+    return json_response(
+        outcomes_room.outcomes(session, caller=caller, since=since, limit=limit, held_since=held_since)
+    )

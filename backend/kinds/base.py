@@ -7,23 +7,44 @@ standard library, Pydantic and enums only.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from backend.core.enums import Datum, Kind
 
 Document = dict[str, Any]
 """A record's fields as JSON values, without the envelope (`id`, `rev`, `op`, `_deleted`)."""
 
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+EARLIEST_YEAR, LATEST_YEAR = 1900, 2199
+WIDEST_OFFSET = timedelta(hours=14)
+
+
+def moment(text: str) -> datetime:
+    """The time that a `Moment` names, timezone-aware."""
+    return datetime.fromisoformat(text)
+
+
+def _checked_moment(text: str) -> str:
+    """Refuse what looks like a time and is none, or what no database could hold."""
+    named = moment(text)
+    offset = named.utcoffset()
+    if not EARLIEST_YEAR <= named.year <= LATEST_YEAR or offset is None or abs(offset) > WIDEST_OFFSET:
+        raise ValueError("outside the calendar")
+    return text
+
+
 Text = Annotated[str, StringConstraints(max_length=200)]
 LongText = Annotated[str, StringConstraints(max_length=2000)]
 Code = Annotated[str, StringConstraints(max_length=64)]
-DateText = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-GridCode = Annotated[str, StringConstraints(pattern=r"^\d{15}$")]
-Microdegrees = Annotated[int, Field(strict=True)]
+DateText = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+GridCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{15}$")]
+Moment = Annotated[str, StringConstraints(pattern=_MOMENT), AfterValidator(_checked_moment)]
+"""A moment as RFC 3339 text. It stays text, so that a replica gets back the bytes it sent."""
 
 MAX_PHOTOS = 20
 MAX_MEMBERS = 60
@@ -52,7 +73,7 @@ class PhotoEntry(Strict):
 
     photo_id: Annotated[UUID, Field(strict=False)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    size: Annotated[int, Field(gt=0)]
+    size: Annotated[int, Field(gt=0, lt=2**53)]
     mime: Annotated[str, StringConstraints(max_length=64)]
 
 
@@ -76,7 +97,7 @@ class Record(Strict):
     """Fields of every kind. A record carries its own grid, never one derived from a house."""
 
     grid_id: GridCode
-    captured_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    captured_at: Moment | None = None
     photos: Annotated[list[PhotoEntry], Field(max_length=MAX_PHOTOS)] = []
     remark: LongText | None = None
 
@@ -124,6 +145,11 @@ class KindSpec:
 
 COMMON_PUBLIC = frozenset({"grid_id", "captured_at", "photos"})
 COMMON_MEMBERS = {"photos": "photo_id"}
+PUBLIC_KEYS: Mapping[str, frozenset[str]] = {
+    "location": frozenset(Location.model_fields),
+    "photos": frozenset(PhotoEntry.model_fields),
+}
+"""What may be stored readable inside a public compound value. Whatever else a client put there is encrypted."""
 
 
 def identity_of(human: Mapping[str, Any]) -> Identity | None:

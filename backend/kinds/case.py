@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from backend.core.enums import Kind
-from backend.kinds.base import COMMON_MEMBERS, COMMON_PUBLIC, Code, KindSpec, Record, Text
+from backend.kinds.base import COMMON_MEMBERS, COMMON_PUBLIC, Code, KindSpec, Moment, Record, Text
 
 PUBLIC = frozenset(
     {
@@ -33,9 +33,9 @@ class CaseOutcome(Record):
     reason: Annotated[Code, Field(title="立案原因")]
     source_type: Annotated[Code, Field(title="来源类型")]
     source_id: Annotated[UUID, Field(title="来源", strict=False)]
-    opened_at: Annotated[AwareDatetime, Field(title="立案时间", strict=False)]
-    deadline_at: Annotated[AwareDatetime, Field(title="时限", strict=False)]
-    closed_at: Annotated[AwareDatetime | None, Field(title="结案时间", strict=False)] = None
+    opened_at: Annotated[Moment, Field(title="立案时间")]
+    deadline_at: Annotated[Moment, Field(title="时限")]
+    closed_at: Annotated[Moment | None, Field(title="结案时间")] = None
     outcome: Annotated[Text | None, Field(title="结果")] = None
 
 

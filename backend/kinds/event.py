@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from backend.core.enums import Kind
-from backend.kinds.base import COMMON_MEMBERS, COMMON_PUBLIC, Code, KindSpec, Location, LongText, Member, Record
+from backend.kinds.base import COMMON_MEMBERS, COMMON_PUBLIC, Code, KindSpec, Location, LongText, Member, Moment, Record
 
 MAX_PARTIES = 10
 
@@ -15,7 +15,7 @@ class Event(Record):
 
     class_code: Annotated[Code, Field(title="事件类别", examples=["0101"])]
     description: Annotated[LongText | None, Field(title="描述")] = None
-    occurred_at: Annotated[AwareDatetime, Field(title="发生时间", strict=False)]
+    occurred_at: Annotated[Moment, Field(title="发生时间")]
     severity: Annotated[Code | None, Field(title="严重程度", examples=["ordinary", "urgent"])] = None
     parties: Annotated[list[Member], Field(title="当事人", max_length=MAX_PARTIES)] = []
     location: Annotated[Location, Field(title="位置")]

@@ -18,7 +18,7 @@ from backend.kinds.base import (
     Text,
 )
 
-HouseCode = Annotated[str, StringConstraints(pattern=r"^\d{25}$")]
+HouseCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{25}$")]
 
 
 class House(Record):

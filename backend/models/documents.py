@@ -122,7 +122,7 @@ class Quarantine(SQLModel, table=True):
     __tablename__ = "quarantine"
     __table_args__ = (
         Index("uq_quarantine_device_id_fingerprint", "device_id", "fingerprint", unique=True),
-        Index("ix_quarantine_device_id_created_at", "device_id", "created_at"),
+        Index("ix_quarantine_device_id_state_id", "device_id", "state", "id"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

@@ -1,6 +1,6 @@
 """From a record's fields to its row and back: what is public, what is sealed, and what can be searched blindly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlmodel import Session
 from backend.core.crypto import key_ring
 from backend.core.enums import Kind
 from backend.kinds import KINDS, Document, Identity, KindSpec, identity_of
+from backend.kinds.base import PUBLIC_KEYS
 from backend.kinds.geodesy import SCALE
 from backend.services.sealing import Part, Subject, Vault, human, place, subjects_in
 
@@ -69,12 +70,13 @@ def split(kind: Kind, document_id: UUID, fields: Document) -> tuple[Document, li
     parts: list[Part] = []
     for name, value in fields.items():
         if name in spec.public:
-            body[name] = value
+            body[name] = _declared(name, value)
+            parts += [Part(own, path, unknown) for path, unknown in _undeclared(name, value)]
         elif name in spec.nested and isinstance(value, list):
             body[name] = []
-            parts += [Part(_nested_subject(item, own), (name, index), item) for index, item in enumerate(value)]
+            parts += [Part(nested_subject(item, own), (name, index), item) for index, item in enumerate(value)]
         elif name in spec.nested:
-            parts.append(Part(_nested_subject(value, own), (name,), value))
+            parts.append(Part(nested_subject(value, own), (name,), value))
         else:
             parts.append(Part(own, (name,), value))
     return body, parts
@@ -149,10 +151,34 @@ def cell_of(location: Any) -> str | None:
     return str(h3.latlng_to_cell(location["lat"] / SCALE, location["lon"] / SCALE, H3_RESOLUTION))
 
 
-def _nested_subject(value: Any, fallback: Subject) -> Subject:
+def nested_subject(value: Any, fallback: Subject) -> Subject:
+    """Whose key protects a person-like value inside a record: that human's, where the id number is known."""
     identity = identity_of(value) if isinstance(value, dict) else None
     return human(identity.id_type, identity.id_number) if identity else fallback
 
 
-def _copied(body: Document) -> Document:
-    return {name: list(value) if isinstance(value, list) else value for name, value in body.items()}
+def _declared(name: str, value: Any) -> Any:
+    """A public value without what its model does not declare."""
+    keys = PUBLIC_KEYS.get(name)
+    if keys is None:
+        return value
+    if isinstance(value, list):
+        return [_declared(name, item) for item in value]
+    return {key: item for key, item in value.items() if key in keys} if isinstance(value, dict) else value
+
+
+def _undeclared(name: str, value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """What `_declared` leaves out, with the path at which it stood."""
+    keys = PUBLIC_KEYS.get(name, frozenset())
+    places = enumerate(value) if isinstance(value, list) else [(None, value)]
+    for index, item in places:
+        if name in PUBLIC_KEYS and isinstance(item, dict):
+            start = (name,) if index is None else (name, index)
+            yield from (((*start, key), unknown) for key, unknown in item.items() if key not in keys)
+
+
+def _copied(value: Any) -> Any:
+    """A copy that can be filled without changing what was read; bodies are a few levels deep."""
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

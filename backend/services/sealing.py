@@ -106,13 +106,14 @@ def place(document: dict[str, Any], parts: Iterable[Part]) -> dict[str, Any]:
     for part in sorted(parts, key=lambda part: [str(step).zfill(6) for step in part.path]):
         target: Any = document
         for step, following in zip(part.path, part.path[1:], strict=False):
-            empty: Any = [] if isinstance(following, int) else {}
-            target = target.setdefault(step, empty)
-        last = part.path[-1]
+            if isinstance(target, list):
+                target = target[int(step)]
+            else:
+                target = target.setdefault(step, [] if isinstance(following, int) else {})
         if isinstance(target, list):
             target.append(part.value)
         else:
-            target[last] = part.value
+            target[part.path[-1]] = part.value
     return document
 
 

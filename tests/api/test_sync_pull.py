@@ -59,6 +59,16 @@ def test_a_lost_grid_is_paged_out_as_blank_tombstones(world: World) -> None:
     assert other.pull("person") == []
 
 
+def test_what_a_device_pushed_itself_and_never_pulled_goes_too(world: World) -> None:
+    one = world.handheld()
+    grid = one.grids()[0]
+    one.pull("person")
+    mine = document(grid, name="甲")
+    one.push("person", mine)
+    _lose(one, grid)
+    assert [(entry["id"], entry["_deleted"]) for entry in one.pull("person")] == [(mine["id"], True)]
+
+
 def test_a_document_touched_after_the_loss_still_goes(world: World) -> None:
     worker, colleague = _sharing(world)
     one, other = world.handheld(worker), world.handheld(colleague)
@@ -87,7 +97,17 @@ def test_a_record_that_moves_out_of_scope_becomes_a_tombstone_for_those_who_stay
 
 
 @pytest.mark.parametrize(
-    "checkpoint", ["x", "[]", '{"v":2,"g":{}}', '{"v":1,"g":{"a":["b",1]}}', '{"v":1,"g":{},"gone":{"a":[1,"x"]}}']
+    "checkpoint",
+    [
+        '{"v":1,"g":{"\\u000044031000100100":[1,1]}}',
+        '{"v":1,"g":{"440310001001001":[1,99999999999999999999]}}',
+        '{"v":1,"g":{"440310001001001":[1,-1]}}',
+        "x",
+        "[]",
+        '{"v":2,"g":{}}',
+        '{"v":1,"g":{"a":["b",1]}}',
+        '{"v":1,"g":{},"gone":{"a":[1,"x"]}}',
+    ],
 )
 def test_a_checkpoint_that_is_none_of_ours_is_malformed(world: World, checkpoint: str) -> None:
     handheld = world.handheld()

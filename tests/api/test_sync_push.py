@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from backend.core.db import engine_for
 from backend.core.ids import new_id
+from backend.services.sealing import human, subjects_in
 from tests.world import Handheld, World, document, edited
 
 
@@ -278,6 +279,99 @@ def test_every_version_has_one_check_job_and_one_audit_entry(pair: tuple[Handhel
     one.push("person", edited(first, name="乙"), first)
     assert _count("SELECT count(*) FROM job WHERE name = 'workflows.crosscheck'") == 2
     assert _count("SELECT count(*) FROM audit_entry WHERE action = 'document_written'") == 2
+
+
+def test_an_edit_under_the_op_of_the_servers_own_version_is_not_skipped_in_silence(
+    pair: tuple[Handheld, Handheld],
+) -> None:
+    one, other = pair
+    first = document(one.grids()[0], name="甲", phone="1")
+    one.push("person", first)
+    (held,) = other.pull("person")
+    one.push("person", edited(first, phone="2"), first)
+    (merged,) = other.push("person", edited(held, name="乙"), held)
+    assert other.push("person", merged, merged) == [], "an echo of the server's version means nothing"
+    (kept,) = other.push("person", {**merged, "name": "丙"}, merged)
+    assert kept["name"] == "乙"
+    assert [row["code"] for row in other.outcomes()["quarantined"]] == ["op_reused"]
+
+
+def test_a_row_that_can_not_be_read_is_answered_and_listed_by_its_id(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    first = document(one.grids()[0], name="甲")
+    one.push("person", first)
+    (kept,) = one.push("person", edited(first, name="\ud800"), first)
+    assert (kept["id"], kept["name"]) == (first["id"], "甲")
+    (dead,) = one.push("person", document(one.grids()[0], remark="x" * 300_000, name="大"))
+    assert dead["_deleted"] is True
+    assert [row["id"] for row in one.outcomes()["quarantined"]] == [first["id"], dead["id"]]
+
+
+def test_all_quarantined_rows_come_back_page_by_page_and_leave_when_the_create_goes_in(
+    pair: tuple[Handheld, Handheld],
+) -> None:
+    one, _ = pair
+    grid = one.grids()[0]
+    bad = [document(grid, name=number) for number in range(120)]
+    one.push_rows("person", [{"newDocumentState": row} for row in bad])
+    assert {row["id"] for row in one.outcomes()["quarantined"]} == {row["id"] for row in bad}
+    assert _count("SELECT count(*) FROM audit_entry WHERE action = 'row_quarantined'") == 120
+    one.push_rows("person", [{"newDocumentState": row} for row in bad])
+    assert _count("SELECT count(*) FROM audit_entry WHERE action = 'row_quarantined'") == 120
+    one.push("person", edited(bad[0], name="改正"))
+    assert bad[0]["id"] not in {row["id"] for row in one.outcomes()["quarantined"]}
+    assert len(one.outcomes()["quarantined"]) == 119
+
+
+def test_the_tombstone_of_a_refused_create_means_nothing_when_it_comes_back(pair: tuple[Handheld, Handheld]) -> None:
+    one, _ = pair
+    (dead,) = one.push("person", document("000000000000000", name="甲"))
+    assert one.push("person", dead) == []
+    assert len(one.outcomes()["quarantined"]) == 1
+
+
+def test_what_a_client_adds_to_public_values_is_not_stored_readable(pair: tuple[Handheld, Handheld]) -> None:
+    one, other = pair
+    grid = one.grids()[0]
+    entry = {"photo_id": str(uuid4()), "sha256": "0" * 64, "size": 1, "mime": "image/jpeg", "file": "绝密.jpg"}
+    place = {"lat": 226900000, "lon": 1143400000, "datum": "wgs84", "owner": "绝密 13800138000"}
+    pushed = document(grid, class_code="0101", state="intact", location=place, photos=[entry], 绝密字段="绝密值")
+    one.push("component", pushed)
+    (held,) = other.pull("component")
+    assert {**held, "rev": None} == {**pushed, "rev": None}, "it comes back as it was sent"
+    one.push("component", edited(pushed, 绝密字段="一"), pushed)
+    other.push("component", edited(held, 绝密字段="二"), held)
+    assert _count("SELECT count(*) FROM conflict") == 1
+    with Session(engine_for("zw_worker")) as session:
+        for table in ("document", "document_version", "mutation", "conflict", "photo", "audit_entry", "job"):
+            dump = session.connection().execute(text(f"SELECT t::text FROM {table} t")).scalars().all()
+            assert "绝密" not in "".join(dump), table
+
+
+def test_two_unknown_fields_alike_in_their_beginning_can_both_be_in_conflict(
+    pair: tuple[Handheld, Handheld],
+) -> None:
+    one, other = pair
+    names = ["x" * 100 + "1", "x" * 100 + "2"]
+    first = document(one.grids()[0], name="甲", **dict.fromkeys(names, "0"))
+    one.push("person", first)
+    (held,) = other.pull("person")
+    one.push("person", edited(first, **dict.fromkeys(names, "1")), first)
+    other.push("person", edited(held, **dict.fromkeys(names, "2")), held)
+    assert _count("SELECT count(*) FROM conflict WHERE field LIKE 'extra:%'") == 2
+
+
+def test_the_values_of_a_conflict_are_under_the_humans_own_key(pair: tuple[Handheld, Handheld]) -> None:
+    one, other = pair
+    known = {"id_type": "citizen_id", "id_number": "44031019900101001X"}
+    first = document(one.grids()[0], name="甲", phone="1", **known)
+    one.push("person", first)
+    (held,) = other.pull("person")
+    one.push("person", edited(first, phone="2"), first)
+    other.push("person", edited(held, phone="3"), held)
+    with Session(engine_for("zw_worker")) as session:
+        sides = session.connection().execute(text("SELECT sides FROM conflict")).scalar_one()
+    assert subjects_in([bytes(sides)]) == {human("citizen_id", "44031019900101001X")}
 
 
 def test_ids_are_of_the_clients_making(pair: tuple[Handheld, Handheld]) -> None:

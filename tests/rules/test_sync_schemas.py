@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -94,6 +94,70 @@ def test_a_gcj02_location_is_stored_as_wgs84() -> None:
     assert location["datum"] == "wgs84"
     assert abs(location["lat"] - 225431000) < 10
     assert abs(location["lon"] - 1140579000) < 10
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"captured_at": 1700000000},
+        {"captured_at": "1700000000"},
+        {"captured_at": "2026-01-01T00:00:00+16:00"},
+        {"captured_at": "2026-01-01T00:00:00+23:59"},
+        {"captured_at": "2026-01-01T00:00:00\u221208:00"},
+        {"captured_at": "2026-02-30T00:00:00Z"},
+        {"captured_at": "0001-01-01T00:00:00+14:00"},
+        {"photos": [{"photo_id": str(UUID(int=1)), "sha256": "0" * 64, "size": 2**63, "mime": "image/jpeg"}]},
+        {"unknown": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]},
+        {"grid_id": "４４０３１０００１００１００１"},
+    ],
+)
+def test_what_no_database_could_hold_is_refused_with_the_row(fields: dict[str, Any]) -> None:
+    (row,) = _read(_person(**fields))
+    assert isinstance(row, Refused)
+    assert row.code is QuarantineCode.INVALID
+    assert row.id is not None
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-01-01T00:00:00Z", "2026-01-01T08:00:00.123+08:00", "2016-01-01T00:00:00-12:00"]
+)
+def test_times_as_clients_write_them_are_taken(moment: str) -> None:
+    (row,) = _read(_person(captured_at=moment))
+    assert isinstance(row, Incoming)
+    assert row.state.fields["captured_at"] == moment
+
+
+@pytest.mark.parametrize("location", [{"datum": "gcj02"}, {"datum": "foo", "lat": 1, "lon": 1}, {"datum": ["x"]}, 5])
+def test_a_location_on_a_kind_without_one_is_an_unknown_field(location: Any) -> None:
+    (row,) = _read(_person(location=location))
+    assert isinstance(row, Incoming)
+    assert row.state.fields["location"] == location
+
+
+def test_one_deeply_nested_row_costs_the_others_nothing() -> None:
+    deep = b'{"newDocumentState":{"id":"%s","op":"%s","x":%s}}' % (
+        str(uuid4()).encode(),
+        str(uuid4()).encode(),
+        b"[" * 5000 + b"]" * 5000,
+    )
+    good = msgspec.json.encode({"newDocumentState": _person(name='tricky ],}"[')})
+    first, bad, last = read_push(Kind.PERSON, b'{"rows": [%s , %s,%s]}' % (good, deep, good), max_rows=10)
+    assert isinstance(first, Incoming)
+    assert isinstance(last, Incoming)
+    assert isinstance(bad, Refused)
+    assert bad.code is QuarantineCode.UNREADABLE
+    assert bad.id is not None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [_person(name="\ud800"), _person(remark="x" * MAX_ROW_BYTES), _person(name="\0")],
+    ids=["lone", "large", "nul"],
+)
+def test_a_row_that_can_not_be_read_still_has_its_name(odd: dict[str, Any]) -> None:
+    (row,) = _read(odd)
+    assert isinstance(row, Refused)
+    assert (str(row.id), str(row.op)) == (odd["id"], odd["op"])
 
 
 def test_a_tombstone_blanks_every_required_field_and_has_an_op_of_its_own() -> None:
