@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session, select
 
+from backend.core.db import engine_for, transaction
 from backend.core.enums import ImportState
 from backend.core.errors import NotFound
 from backend.kinds import identity_of
@@ -18,7 +19,7 @@ from backend.seed import synthetic
 from backend.seed.drops import bad_rows, flat, write_drops
 from backend.services import records, registry, registry_load
 from backend.services.registry_specs import SPECS
-from backend.services.sealing import human
+from backend.services.sealing import human, open_value, seal_value
 
 Lines = list[list[str]]
 Drop = Callable[..., Path]
@@ -219,6 +220,27 @@ def test_an_interrupted_load_leaves_nothing(session: Session, drop: Drop, monkey
     assert registry.current_snapshots(session)["components"].snapshot_id == good.id
     count = session.connection().execute(text("SELECT count(*) FROM business_record")).scalar_one()
     assert count == 10
+
+
+def test_who_is_in_a_file_that_is_being_loaded_can_be_written_about_meanwhile(database: str, drop: Drop) -> None:
+    identity = identity_of(synthetic.person(3))
+    assert identity is not None
+    subject = human(identity.id_type, identity.id_number)
+    written = []
+
+    def meanwhile(*_: int) -> None:
+        with transaction(engine_for("zw_api")) as other:
+            other.connection().execute(text("SET LOCAL lock_timeout = '500ms'"))
+            written.append(seal_value(other, subject, "核实", context=b"meanwhile"))
+
+    with transaction(engine_for("zw_worker")) as session:
+        path = drop(lines_of("population", range(10)))
+        snapshot = registry.import_path(session, "population", path, actor="test", progress=meanwhile)
+        assert (snapshot.state, snapshot.accepted) == (ImportState.CURRENT, 10)
+    with transaction(engine_for("zw_worker")) as session:
+        assert [open_value(session, blob, context=b"meanwhile") for blob in written] == ["核实"]
+        [found] = registry.find_people(session, id_index=records.id_index(identity))
+        assert found.fields == synthetic.person(3)
 
 
 def test_readers_see_the_new_snapshot_only_and_one_older_is_kept(session: Session, drop: Drop) -> None:
