@@ -353,7 +353,7 @@ def test_two_unknown_fields_alike_in_their_beginning_can_both_be_in_conflict(
 ) -> None:
     one, other = pair
     names = ["x" * 100 + "1", "x" * 100 + "2"]
-    first = document(one.grids()[0], name="甲", **dict.fromkeys(names, "0"))
+    first = document(one.grids()[0], name="甲") | dict.fromkeys(names, "0")
     one.push("person", first)
     (held,) = other.pull("person")
     one.push("person", edited(first, **dict.fromkeys(names, "1")), first)
@@ -364,7 +364,7 @@ def test_two_unknown_fields_alike_in_their_beginning_can_both_be_in_conflict(
 def test_the_values_of_a_conflict_are_under_the_humans_own_key(pair: tuple[Handheld, Handheld]) -> None:
     one, other = pair
     known = {"id_type": "citizen_id", "id_number": "44031019900101001X"}
-    first = document(one.grids()[0], name="甲", phone="1", **known)
+    first = document(one.grids()[0], name="甲", phone="1") | known
     one.push("person", first)
     (held,) = other.pull("person")
     one.push("person", edited(first, phone="2"), first)
