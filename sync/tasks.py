@@ -5,10 +5,10 @@ from uuid import UUID
 from sqlmodel import Session
 
 from backend import jobs
-from backend.core.clock import CITY_TIME
 from backend.core.enums import Kind
 from backend.kinds import Document
 from backend.models import Case
+from backend.services.case_numbers import case_number
 from sync import service, store
 
 
@@ -28,8 +28,9 @@ def project_case(session: Session, case_id: str) -> None:
 
 
 def _outcome(case: Case) -> Document:
+    assert case.seq is not None
     return {
-        "number": f"{case.opened_at.astimezone(CITY_TIME):%Y%m%d}-{case.seq:06d}",
+        "number": case_number(case.opened_at, case.seq),
         "state": case.state.value,
         "queue": case.queue_code,
         "reason": case.reason,
