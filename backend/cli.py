@@ -29,6 +29,12 @@ app = typer.Typer(
 )
 console = Console()
 
+NO_DEMO_ACCOUNTS = (
+    "没有演示账号：仅在非正式环境、DEMO=true 且 HOST 为本机地址时生成；请用 add-account 新建账号 · "
+    "no demo accounts: they are made outside production only, with DEMO=true and a loopback HOST; "
+    "add-account makes others"
+)
+
 
 @app.command()
 def seed() -> None:
@@ -47,7 +53,10 @@ def seed() -> None:
 
 @app.command("demo-logins")
 def demo_logins() -> None:
-    """The demo accounts of this stack. There are none in production."""
+    """The demo accounts of this stack. There are none in production, with DEMO=false, or off the loopback address."""
+    if not get_settings().demo_accounts():
+        console.print(NO_DEMO_ACCOUNTS, highlight=False, soft_wrap=True)
+        return
     logins = load.demo_logins()
     table = Table("账号 login", "角色 role", "试试 try", box=None)
     for entry in logins:
@@ -62,6 +71,9 @@ def demo_logins() -> None:
 @app.command()
 def demo(url: Annotated[str, typer.Option(help="Address of the running stack")] = "") -> None:
     """Play a demo day on a running stack, over HTTP only, and print the table. Fails if it does not add up."""
+    if not url and not get_settings().demo_accounts():
+        console.print(NO_DEMO_ACCOUNTS, highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
     raise typer.Exit(day.play(url or f"http://127.0.0.1:{get_settings().port}", console))
 
 

@@ -4,6 +4,7 @@
 """
 
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -11,6 +12,13 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -46,7 +54,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     max_photo_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
     max_photo_pixels: int = Field(default=50_000_000, ge=1)
-    max_import_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
+    max_import_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
 
     job_lease_seconds: int = Field(default=30, ge=3)
     job_max_attempts: int = Field(default=5, ge=1)
@@ -77,6 +85,12 @@ class Settings(BaseSettings):
             names = ", ".join(name.upper() for name in missing)
             raise ValueError(f"production needs these settings: {names}")
         return self
+
+    def demo_accounts(self) -> bool:
+        """Whether accounts with the published demo password may exist: nowhere others can reach them."""
+        if not self.demo or self.environment == "production":
+            return False
+        return self.environment == "test" or _is_loopback(self.host)
 
     def worker_url(self) -> str:
         """The database the worker logs in to; the API's own where no other is set."""

@@ -1,4 +1,8 @@
-"""Demo accounts: one of each office role, and twenty grid workers for the demo day. Never in production."""
+"""Demo accounts: one of each office role, and twenty grid workers for the demo day.
+
+Their password is public, so there are none in production, with `DEMO=false`, or where the API listens on more than
+the loopback address.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,16 +45,16 @@ class DemoLogin:
 
 
 def demo_logins() -> list[DemoLogin]:
-    """All demo logins, office accounts first. Names are synthetic."""
+    """All demo logins, office accounts first, as seeding makes them where it may. Names are synthetic."""
     return [*_office(), *_workers()]
 
 
 def seed_accounts(session: Session) -> None:
-    """Write the demo accounts, and who holds which grid. Safe to repeat; in production it does nothing.
+    """Write the demo accounts, and who holds which grid, where the settings allow them. Safe to repeat.
 
     Repeating moves the end of the hand-over on, so that the demo day works on any day.
     """
-    if get_settings().environment == "production":
+    if not get_settings().demo_accounts():
         return
     moment, password_hash = now(), hash_password(DEMO_PASSWORD)
     logins = demo_logins()
@@ -114,10 +118,10 @@ def _office() -> Iterator[DemoLogin]:
         territory_code="440310001",
         department_code="street-440310001",
     )
-    yield login("steward", Role.STEWARD, "数据管理员", "导入业务数据，处理冲突和隔离数据")
-    yield login("auditor", Role.AUDITOR, "审计员", "查看审计记录")
-    yield login("security", Role.SECURITY_ADMIN, "安全管理员", "停用设备和账号")
-    yield login("admin", Role.SYSTEM_ADMIN, "系统管理员", "设备登记，系统设置")
+    yield login("steward", Role.STEWARD, "数据管理员", "导入业务数据，查看被退回的行")
+    yield login("auditor", Role.AUDITOR, "审计员", "本版本暂无界面")
+    yield login("security", Role.SECURITY_ADMIN, "安全管理员", "本版本暂无界面")
+    yield login("admin", Role.SYSTEM_ADMIN, "系统管理员", "为网格员签发掌机绑定码")
 
 
 def _workers() -> Iterator[DemoLogin]:
