@@ -18,11 +18,12 @@ log = get_logger("backend.api")
 REQUESTS = Counter("zhiwang_http_requests_total", "Answered requests", ["method", "route", "status"])
 SECONDS = Histogram("zhiwang_http_request_seconds", "Time to the end of the answer", ["method", "route"])
 
-_SANE_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+_UUID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""Nothing shorter: an identity card's number (18 digits) must not reach logs and audit entries this way."""
 
 
 class RequestLog:
-    """Gives each request an id (a sane `X-Request-Id` is kept), answers it back, logs and counts the request.
+    """Gives each request an id (a UUID as `X-Request-Id` is kept), answers it back, logs and counts the request.
 
     The log carries the route's template and not the path, because paths hold ids of people's records.
     """
@@ -91,7 +92,7 @@ class BodyLimit:
 
 def _request_id(scope: Scope) -> str:
     given = _header(scope, b"x-request-id")
-    return given if _SANE_ID.match(given) else new_id().hex
+    return given if _UUID.fullmatch(given) else new_id().hex
 
 
 def _declared_length(scope: Scope) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
-from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.api.deps import DbSession
@@ -57,8 +56,7 @@ def live() -> PlainTextResponse:
 
 @router.get("/health/ready", summary="The process can serve: the database answers and is migrated")
 def ready(session: DbSession) -> PlainTextResponse:
-    found = session.connection().execute(text("SELECT to_regclass('server_state') IS NOT NULL")).scalar_one()
-    if not found:
+    if not overview.is_migrated(session):
         raise Unavailable("database is not migrated", retry_after=5)
     return PlainTextResponse("ready")
 

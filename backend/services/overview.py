@@ -1,9 +1,13 @@
 """Counts of everything, for the start page, the metrics and the demo's table. No names, no ids, no places."""
 
 from collections import defaultdict
+from functools import lru_cache
 
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlmodel import Session
+
+from backend.core.settings import PROJECT_ROOT
 
 Counts = dict[str, dict[str, int]]
 
@@ -31,6 +35,22 @@ def jobs_by_name(session: Session) -> list[tuple[str, str, int, float]]:
     """Jobs that are not done, by name and state, with the age of the oldest in seconds."""
     rows = session.connection().execute(_JOBS)
     return [(row.name, row.state, int(row.number), float(row.age)) for row in rows]
+
+
+def is_migrated(session: Session) -> bool:
+    """Whether the database is as new as this program. One of a newer program is: migrations stay compatible."""
+    connection = session.connection()
+    if connection.execute(text("SELECT to_regclass('alembic_version') IS NULL")).scalar_one():
+        return False
+    applied = set(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+    return bool(applied) and not applied & _earlier_revisions()
+
+
+@lru_cache(maxsize=1)
+def _earlier_revisions() -> frozenset[str]:
+    """The revisions of this program's migrations that others follow; read once."""
+    scripts = ScriptDirectory(str(PROJECT_ROOT / "alembic"))
+    return frozenset(script.revision for script in scripts.walk_revisions() if not script.is_head)
 
 
 _GROUPS = ("entries", "mutations", "conflicts", "photos", "verdicts", "jobs", "devices", "reports", "business_records")

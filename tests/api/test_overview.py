@@ -8,7 +8,8 @@ from sqlalchemy import create_engine, pool, text
 
 from backend.core.db import dialect_url
 from backend.core.errors import all_errors
-from backend.core.settings import get_settings
+from backend.core.settings import PROJECT_ROOT, get_settings
+from backend.services import overview
 from tests.world import World, document
 
 
@@ -47,17 +48,39 @@ def test_health_and_metrics(world: World) -> None:
     assert "绝密姓名" not in metrics
 
 
-def test_an_unmigrated_database_is_not_ready(api: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("statement", "ready"),
+    [
+        ("ALTER TABLE alembic_version RENAME TO elsewhere", False),
+        ("DELETE FROM alembic_version", False),
+        ("UPDATE alembic_version SET version_num = 'older'", False),
+        ("UPDATE alembic_version SET version_num = 'newer'", True),
+    ],
+)
+def test_a_database_that_is_behind_the_program_is_not_ready_and_one_ahead_is(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, statement: str, ready: bool
+) -> None:
+    """A rolling upgrade migrates first, while the old program still serves."""
+    monkeypatch.setattr(overview, "_earlier_revisions", lambda: frozenset({"older"}))
+    assert api.get("/health/ready").status_code == 200
     owner = create_engine(dialect_url(get_settings().migration_url()), poolclass=pool.NullPool)
     with owner.begin() as connection:
-        connection.execute(text("ALTER TABLE server_state RENAME TO elsewhere"))
+        connection.execute(text(statement))
     answer = api.get("/health/ready")
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (answer.text == "ready") is ready
+    if not ready:
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
 
-def test_a_sane_request_id_is_kept_and_any_other_replaced(api: TestClient) -> None:
-    assert api.get("/health/live", headers={"X-Request-Id": "abcdef-12345"}).headers["X-Request-Id"] == "abcdef-12345"
-    for odd in ("short", "x" * 65, "with space 123", "a\tb-12345678"):
+def test_only_the_newest_revision_is_not_an_earlier_one() -> None:
+    scripts = {path.name.split("_")[0] for path in (PROJECT_ROOT / "alembic" / "versions").glob("0*.py")}
+    assert overview._earlier_revisions() == scripts - {max(scripts)}
+
+
+def test_a_request_id_that_is_a_uuid_is_kept_and_any_other_replaced(api: TestClient) -> None:
+    for sane in ("0123456789abcdef0123456789ABCDEF", "01234567-89ab-cdef-0123-456789abcdef"):
+        assert api.get("/health/live", headers={"X-Request-Id": sane}).headers["X-Request-Id"] == sane
+    for odd in ("short", "a" * 33, "4" * 18, "01234567-89ab-cdef-0123-456789abcde", "with space 123", "abcdef-12345"):
         assert api.get("/health/live", headers={"X-Request-Id": odd}).headers["X-Request-Id"] != odd
 
 
