@@ -33,6 +33,7 @@ from backend.services.registry_uploads import Upload, upload_context
 from backend.services.sealing import Vault, place, subjects_in
 
 IMPORT_JOB = "registry.import"
+FORGET_JOB = "registry.forget_upload"
 PEOPLE = "population"
 BLOCK_BYTES = 1024 * 1024
 
@@ -186,7 +187,11 @@ def request_import(
 
 
 def run_import(session: Session, snapshot_id: UUID) -> None:
-    """Load an upload that `request_import` kept. Running it again after it ended does nothing."""
+    """Load an upload that `request_import` kept. Running it again after it ended does nothing.
+
+    The snapshot stays `loading` until a run has come to its end, so a job that is retried, also one that was dead for
+    days, simply begins again. The upload is removed by a job of its own: it has to outlive a commit that fails.
+    """
     snapshot = session.exec(select(Snapshot).where(Snapshot.id == snapshot_id).with_for_update()).one()
     if snapshot.state is not ImportState.LOADING:
         return
@@ -195,6 +200,12 @@ def run_import(session: Session, snapshot_id: UUID) -> None:
         io.BufferedReader(reader), encoding="utf-8-sig", errors="surrogateescape", newline=""
     ) as file:
         load_snapshot(session, snapshot, file, actor=IMPORT_JOB)
+    jobs.enqueue(session, FORGET_JOB, key=str(snapshot_id), snapshot_id=str(snapshot_id))
+
+
+def forget_upload(snapshot_id: UUID) -> None:
+    """Remove the file of a load that has ended: its rows are personal, and kept as records or as refused rows."""
+    object_store().delete(_upload_key(snapshot_id))
 
 
 def datasets(session: Session) -> list[tuple[Dataset, Snapshot | None]]:

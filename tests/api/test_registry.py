@@ -13,11 +13,12 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.db import engine_for
-from backend.core.settings import get_settings
+from backend.core.settings import Settings, get_settings
 from backend.seed import synthetic
 from backend.seed.drops import flat
 from backend.services import registry
 from backend.services.registry_specs import SPECS
+from backend.tasks import celery
 from tests.world import World
 
 Drain = Callable[[], int]
@@ -152,6 +153,42 @@ def test_running_the_import_twice_does_it_once(world: World, drain: Drain) -> No
         registry.run_import(session, UUID(snapshot_id))
         session.commit()
         assert session.connection().execute(text("SELECT count(*) FROM business_record")).scalar_one() == 5
+
+
+@pytest.mark.parametrize(("content", "state"), [(drop("components", 5), "current"), (b"not a table", "failed")])
+def test_an_upload_is_kept_until_its_load_has_ended_and_no_longer(
+    world: World, drain: Drain, content: bytes, state: str
+) -> None:
+    snapshot_id = hand_over(world, "components", content).json()["snapshot_id"]
+    [upload] = Path(get_settings().state_dir).rglob(f"imports/{snapshot_id}")
+    assert upload.is_file()
+    drain()
+    found = world.client.get(f"/registry/v1/imports/{snapshot_id}", headers=world.office("data_steward")).json()
+    assert found["state"] == state
+    assert not upload.exists()
+
+
+def test_an_upload_outlives_a_load_that_broke_off_and_is_loaded_by_the_retry(
+    world: World, monkeypatch: pytest.MonkeyPatch, drain: Drain
+) -> None:
+    snapshot_id = hand_over(world, "components", drop("components", 5)).json()["snapshot_id"]
+    with monkeypatch.context() as broken, Session(engine_for("zw_worker")) as session:
+        broken.setattr(registry, "load_snapshot", _breaks_off)
+        with pytest.raises(ConnectionError):
+            registry.run_import(session, UUID(snapshot_id))
+    drain()
+    found = current("components")
+    assert found is not None
+    assert found.snapshot_id == UUID(snapshot_id)
+
+
+def _breaks_off(*_: object, **__: object) -> None:
+    raise ConnectionError
+
+
+def test_the_largest_file_can_be_loaded_before_the_worker_is_ended() -> None:
+    bytes_a_second = 1.9e6  # measured on two cores of 2026
+    assert Settings.model_fields["max_import_bytes"].default / bytes_a_second < celery.conf.task_time_limit / 2
 
 
 def test_an_upload_is_never_readable_on_disk(world: World, api: TestClient) -> None:
