@@ -15,13 +15,11 @@ from backend.core.enums import PhotoState, Role, SourceType
 from backend.core.errors import NotFound
 from backend.models import Derivative, Document, Photo, PhotoLink
 from backend.services.objects import object_store
+from backend.services.scope import IN_TERRITORY, OFFICE_ROLES, territory_parameters
 from backend.services.sessions import Caller
 from media.errors import PhotoNotReady, RangeOutside
 from media.rules import FAILURE_TEXTS, Failure, Variant, completeness, parse_range
 from media.schemas import CompletenessView, ExpectedPhotoView, FailureView, PhotoView, VariantView
-
-OFFICE_ROLES = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.STEWARD})
-"""Roles that see every record of their territory; a department's handler sees those of its cases."""
 
 
 def photo_view(session: Session, caller: Caller, *, photo_id: UUID) -> PhotoView:
@@ -148,7 +146,7 @@ def _scope(caller: Caller) -> dict[str, Any]:
         "account": caller.account_id,
         "worker": caller.role is Role.GRID_WORKER,
         "office": caller.role in OFFICE_ROLES,
-        "territory": caller.territory_code,
+        **territory_parameters(caller),
         "department": caller.department_code if caller.role is Role.HANDLER else None,
         "now": now(),
     }
@@ -164,15 +162,14 @@ _NAMES_IT = """
         WHERE version.document_id = photo_link.source_id
           AND CAST(entry ->> 'photo_id' AS uuid) = photo.id AND entry ->> 'sha256' = photo.sha256))
 """
-# A source is a record or a report. A report without a grid is seen by offices of the whole city only, and a deleted
-# record no longer by those who work its grid.
+# A source is a record or a report. A report lies in no worker's business, nor does a deleted record any longer.
 _SOURCE = """
-    SELECT 'document' AS type, id, grid_id, NOT deleted AS live, account_id FROM document
+    SELECT 'document' AS type, id, grid_id, NOT deleted AS live FROM document
     UNION ALL
-    SELECT 'report', id, coalesce(grid_id, ''), false, NULL FROM report
+    SELECT 'report', id, grid_id, false FROM report
 """
-_SEES = """
-    (CAST(:office AS boolean) AND starts_with(source.grid_id, :territory)
+_SEES = f"""
+    (CAST(:office AS boolean) AND {IN_TERRITORY.format(grid_id="source.grid_id")}
      OR CAST(:worker AS boolean) AND source.live AND EXISTS (
         SELECT FROM membership
         WHERE account_id = :account AND grid_id = source.grid_id
@@ -193,6 +190,6 @@ _SEES_SOURCE = text(
     f"""
     SELECT EXISTS (
         SELECT FROM ({_SOURCE}) AS source
-        WHERE source.type = :type AND source.id = :id AND (source.account_id = :account OR {_SEES}))
+        WHERE source.type = :type AND source.id = :id AND {_SEES})
     """
 )

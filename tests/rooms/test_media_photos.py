@@ -38,6 +38,8 @@ from media.pictures import Picture
 from media.sandbox import DecoderUnavailable, decoder
 from media.service import photo_view, record_completeness
 from media.tasks import OriginalDamaged, process
+from tests.rooms.case_builders import Entries
+from tests.rooms.case_builders import grid_of as case_grid
 from tests.rooms.media_samples import digest, jpeg
 
 
@@ -101,6 +103,7 @@ def add_record(
         op=new_id(),
         deleted=deleted,
         body={"grid_id": grid_id, "photos": list(manifest)},
+        account_id=owner.id if owner else None,
         created_at=moment,
         updated_at=moment,
     )
@@ -464,6 +467,36 @@ def test_a_worker_no_longer_sees_photos_of_a_lost_grid_or_a_deleted_record(sessi
     )
     with pytest.raises(NotFound):
         photo_view(session, caller_of(worker), photo_id=kept)
+
+
+def test_completeness_is_closed_to_an_author_who_lost_the_grid(session: Session, worker: Account) -> None:
+    record = add_record(session, grid_of(session, worker), entry(new_id(), b"x"), owner=worker)
+    assert record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=record)
+    session.connection().execute(
+        text("UPDATE membership SET ends_at = now() WHERE account_id = :id"), {"id": worker.id}
+    )
+    with pytest.raises(NotFound):
+        record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=record)
+
+
+@pytest.mark.parametrize(
+    ("territory", "in_grid", "nowhere"), [("", True, True), ("4403", True, True), ("440310", True, False)]
+)
+def test_a_citizens_photo_from_outside_all_grids_is_the_citys_business(
+    session: Session, territory: str, in_grid: bool, nowhere: bool
+) -> None:
+    caller, entries = office_of(session, territory), Entries(session)
+    for grid, visible in ((case_grid(session), in_grid), (None, nowhere)):
+        photo_id, report = new_id(), entries.report(grid_id=grid)
+        session.add(PhotoLink(source_type=SourceType.REPORT, source_id=report.id, photo_id=photo_id))
+        receive_photo(session, photo_id=photo_id, owner_id=None, content=jpeg(), mime="image/jpeg", actor="test")
+        assert sees(session, caller, photo_id) is visible
+        if visible:
+            view = record_completeness(session, caller, source_type=SourceType.REPORT, source_id=report.id)
+            assert (view.expected, view.received) == (1, 1)
+        else:
+            with pytest.raises(NotFound):
+                record_completeness(session, caller, source_type=SourceType.REPORT, source_id=report.id)
 
 
 def test_completeness_follows_the_current_manifest(session: Session, worker: Account) -> None:

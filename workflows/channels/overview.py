@@ -2,25 +2,24 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, true
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from backend.core.enums import ReportState
 from backend.models import Report
+from backend.services.scope import in_territory
 from backend.services.sealing import open_values
 from backend.services.sessions import Caller
 from workflows.channels.drafts import unsealed
 from workflows.channels.rules import masked, missing
 from workflows.channels.schemas import ReportPage, ReportSummary, ReportView
 
-CITY_CODE_LENGTH = 4
-
 
 def reports(
     session: Session, caller: Caller, *, state: ReportState | None, limit: int, before: UUID | None
 ) -> ReportPage:
     """A page of the reports in the caller's territory, newest first, with masked text."""
-    page = select(Report).where(_visible_to(caller)).order_by(col(Report.id).desc()).limit(limit + 1)
+    page = select(Report).where(in_territory(Report.grid_id, caller)).order_by(col(Report.id).desc()).limit(limit + 1)
     if state is not None:
         page = page.where(Report.state == state)
     if before is not None:
@@ -34,16 +33,9 @@ def reports(
 
 def summary(session: Session, caller: Caller) -> ReportSummary:
     """Counts by state in the caller's territory; a state without reports counts zero."""
-    counted = select(Report.state, func.count()).where(_visible_to(caller)).group_by(col(Report.state))
+    counted = select(Report.state, func.count()).where(in_territory(Report.grid_id, caller)).group_by(col(Report.state))
     found = {ReportState(state): count for state, count in session.exec(counted)}
     return ReportSummary(by_state={state: found.get(state, 0) for state in ReportState})
-
-
-def _visible_to(caller: Caller) -> ColumnElement[bool]:
-    """Reports in the territory. Those that have no grid are the city's business."""
-    if len(caller.territory_code) <= CITY_CODE_LENGTH:
-        return true()
-    return col(Report.grid_id).startswith(caller.territory_code, autoescape=True)
 
 
 def _view(report: Report, sealed: object) -> ReportView:

@@ -3,11 +3,11 @@
 What the entry says is shown to its grid worker as he collected it; all other personal values are masked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, func, literal, or_
+from sqlalchemy import ColumnElement, and_, false, func, or_
 from sqlmodel import Session, col, select
 
 from backend.core.clock import now
@@ -16,15 +16,14 @@ from backend.core.errors import NotFound
 from backend.models import Document, Report, Verdict
 from backend.services import territory
 from backend.services.masking import shown
+from backend.services.scope import OFFICE_ROLES, in_territory
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from workflows.crosscheck.evidence import Item, open_evidence
 from workflows.crosscheck.facts import DERIVED
 from workflows.crosscheck.schemas import EvidenceOut, Summary, VerdictDetail, VerdictOut
 
-OFFICE_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.STEWARD)
 READERS = (Role.GRID_WORKER, *OFFICE_ROLES)
-CITY_CODE_LENGTH = 4
 
 
 def verdicts_of(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> list[VerdictOut]:
@@ -81,17 +80,14 @@ def _in_scope(session: Session, caller: Caller) -> ColumnElement[bool]:
 
 
 def _visible(session: Session, caller: Caller, source_type: SourceType) -> ColumnElement[bool]:
-    """Whether an entry lies in the caller's scope. Reports outside every grid are the city's; none are a worker's."""
+    """Whether an entry lies in the caller's scope. Reports are no worker's."""
     if caller.role is Role.GRID_WORKER:
         held = territory.held_grids(session, caller.account_id, at=now())
         return col(Document.grid_id).in_(held) if source_type is SourceType.DOCUMENT else false()
     if caller.role not in OFFICE_ROLES:
         return false()
-    if source_type is SourceType.DOCUMENT:
-        return col(Document.grid_id).startswith(caller.territory_code, autoescape=True)
-    whole_city = literal(len(caller.territory_code) <= CITY_CODE_LENGTH)
-    nowhere = and_(col(Report.grid_id).is_(None), whole_city)
-    return or_(col(Report.grid_id).startswith(caller.territory_code, autoescape=True), nowhere)
+    table = Document if source_type is SourceType.DOCUMENT else Report
+    return in_territory(table.grid_id, caller)
 
 
 def _shown(kind: Kind, item: Item, *, own: bool) -> EvidenceOut:
@@ -102,6 +98,3 @@ def _shown(kind: Kind, item: Item, *, own: bool) -> EvidenceOut:
         mine = item.get("mine") if own else shown(kind, name, item.get("mine"))
         visible = item | {"mine": mine, "theirs": shown(kind, name, item.get("theirs"))}
     return EvidenceOut.model_validate(visible)
-
-
-__all__: Sequence[str] = ["OFFICE_ROLES", "READERS", "summary", "verdict_with_evidence", "verdicts_of"]
