@@ -1,4 +1,4 @@
-"""Decoding in a child process with limits: what kills the child is a verdict on the photo, not a fault of ours.
+"""Decoding in a child process with limits: what the photo does to the child is a verdict on it, what the host does not.
 
 The child (`media.decode`) is an ordinary program, as the pool processes of Celery may not have children through
 `multiprocessing`. One lives as long as the process that uses it; starting it costs about 0.1 s, a photo in it 2 ms
@@ -28,9 +28,14 @@ MEMORY_BYTES = 512 * 1024 * 1024
 
 CPU_SECONDS = 10
 WALL_SECONDS = 60.0
+"""A decoder that works meets `CPU_SECONDS` long before: one that is late was kept from working."""
+
 START_SECONDS = 30.0
 
 _ROOT = Path(__file__).resolve().parents[1]
+_KILLED_FROM_OUTSIDE = frozenset(128 + number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP))
+"""Exit codes for signals that no codec raises; SIGKILL is how the system takes memory back."""
+
 _SIZE = struct.Struct(">I")
 _SIZES = struct.Struct(">II")
 
@@ -38,7 +43,10 @@ log = get_logger(__name__)
 
 
 class DecoderUnavailable(Unavailable):
-    """The child did not start, or somebody stopped it: nothing was learnt about the photo, so the job is repeated."""
+    """The child did not start, was kept from working or was killed: nothing was learnt about the photo.
+
+    The job is repeated with growing delays and dead-lettered in the end; the photo stays `received`, never `failed`.
+    """
 
     code = "decoder_unavailable"
     title_zh = "照片处理服务暂时不可用，稍后自动重试"
@@ -96,9 +104,9 @@ class Decoder:
         self._forget()
         code = _end(process)
         log.warning("decoder died", exit_code=code, late=late)
-        if late or code == 128 + signal.SIGXCPU:
+        if code == 128 + signal.SIGXCPU:
             return Unusable(Failure.TIME)
-        if code < 0 or code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
+        if late or code < 0 or code in _KILLED_FROM_OUTSIDE:
             return DecoderUnavailable()
         return Unusable(Failure.CRASHED)
 
