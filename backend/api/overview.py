@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
-from sqlmodel import Session
 
 from backend.api.deps import DbSession
 from backend.core.errors import Unavailable, all_errors
@@ -46,7 +45,8 @@ def error_page() -> HTMLResponse:
 
 @router.get("/overview/v1/counts", summary="Counts of everything, without personal data")
 def counts(session: DbSession) -> dict[str, Any]:
-    return {**overview.counts(session), "cases": overview.cases_by_queue(session)}
+    seen = overview.look(session)
+    return {**seen.counts, "cases": seen.cases}
 
 
 @router.get("/health/live", summary="The process answers")
@@ -63,23 +63,24 @@ def ready(session: DbSession) -> PlainTextResponse:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics(session: DbSession) -> Response:
-    return Response(generate_latest(REGISTRY) + generate_latest(_gauges(session)), media_type=CONTENT_TYPE_LATEST)
+    gauges = _gauges(overview.look(session))
+    return Response(generate_latest(REGISTRY) + generate_latest(gauges), media_type=CONTENT_TYPE_LATEST)
 
 
-def _gauges(session: Session) -> CollectorRegistry:
+def _gauges(seen: overview.Overview) -> CollectorRegistry:
     """Gauges read from the database at each scrape, the same from whichever API process is asked."""
     registry = CollectorRegistry()
     things = Gauge("zhiwang_things", "Counts by group and state", ["group", "state"], registry=registry)
-    for group, states in overview.counts(session).items():
+    for group, states in seen.counts.items():
         for state, number in states.items():
             things.labels(group, state).set(number)
     cases = Gauge("zhiwang_cases", "Cases by queue and state", ["queue", "state"], registry=registry)
-    for queue, states in overview.cases_by_queue(session).items():
+    for queue, states in seen.cases.items():
         for state, number in states.items():
             cases.labels(queue, state).set(number)
     depth = Gauge("zhiwang_jobs", "Jobs that are not done", ["name", "state"], registry=registry)
     age = Gauge("zhiwang_job_age_seconds", "Age of the oldest such job", ["name", "state"], registry=registry)
-    for name, state, number, seconds in overview.jobs_by_name(session):
+    for name, state, number, seconds in seen.jobs:
         depth.labels(name, state).set(number)
         age.labels(name, state).set(seconds)
     return registry

@@ -1,7 +1,12 @@
 """Counts of everything, for the start page, the metrics and the demo's table. No names, no ids, no places."""
 
+import threading
+import time
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
@@ -9,7 +14,45 @@ from sqlmodel import Session
 
 from backend.core.settings import PROJECT_ROOT
 
+T = TypeVar("T")
 Counts = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All counts: by group and state, cases by queue and state, and jobs that are not done."""
+
+    counts: Counts
+    cases: dict[str, dict[str, int]]
+    jobs: list[tuple[str, str, int, float]]
+
+
+class Together(Generic[T]):
+    """Runs a costly read once for all who wait for it, and never two at a time in this process.
+
+    What it gives was always read after the caller asked, so nobody sees the past.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: tuple[float, T] | None = None
+
+    def __call__(self, read: Callable[[], T]) -> T:
+        """What `read` gives, or what another caller's read gave that began after this call."""
+        asked = self._clock()
+        with self._lock:
+            if self._last is None or self._last[0] <= asked:
+                self._last = self._clock(), read()
+            return self._last[1]
+
+
+_together: Together[Overview] = Together()
+
+
+def look(session: Session) -> Overview:
+    """All counts. They need no login, so however many ask, one at a time is counted for all."""
+    return _together(lambda: Overview(counts(session), cases_by_queue(session), jobs_by_name(session)))
 
 
 def counts(session: Session) -> Counts:

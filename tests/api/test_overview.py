@@ -1,6 +1,9 @@
 """The start page, health, metrics, request ids, and refusals of what does not exist."""
 
+import itertools
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
@@ -35,6 +38,31 @@ def test_counts_follow_what_happens(world: World) -> None:
     assert counts["mutations"] == {"applied": 1, "quarantined": 1}
     assert counts["devices"]["enrolled"] == 1
     assert counts["jobs"]["ready"] >= 1
+
+
+def test_many_who_ask_for_counts_at_once_cost_one_read_and_see_no_past() -> None:
+    asked, told, goes_on = itertools.count(1), threading.Semaphore(0), threading.Event()
+    reads: list[int] = []
+
+    def clock() -> float:
+        told.release()
+        return float(next(asked))
+
+    def read() -> int:
+        reads.append(len(reads) + 1)
+        assert goes_on.wait(30)
+        return reads[-1]
+
+    together = overview.Together[int](clock)
+    with ThreadPoolExecutor(6) as pool_of_callers:
+        first = pool_of_callers.submit(together, read)
+        assert all(told.acquire(timeout=30) for _ in range(2)), "the first one asked and began to read"
+        others = [pool_of_callers.submit(together, read) for _ in range(5)]
+        assert all(told.acquire(timeout=30) for _ in range(5)), "the others asked while it reads"
+        goes_on.set()
+    assert first.result() == 1
+    assert [other.result() for other in others] == [2] * 5
+    assert together(read) == 3
 
 
 def test_health_and_metrics(world: World) -> None:
