@@ -27,9 +27,10 @@ END $$
 
 APPEND_ONLY = "audit_entry, document_version, case_step, mutation, verdict"
 WRITTEN_BY_API = (
-    "account, enrolment_code, device, session_family, document, conflict, quarantine, feed_counter, feed, job, "
-    "subject_key, photo, photo_link, upload, snapshot, case_file, citizen, report, wechat_message, notice"
+    "enrolment_code, device, session_family, document, conflict, quarantine, feed_counter, feed, job, subject_key, "
+    "photo, photo_link, upload, snapshot, case_file, wechat_message, notice"
 )
+# The worker's login is also that of the command line, which seeds and makes accounts: so it may write almost all.
 WRITTEN_BY_WORKER = (
     "document, conflict, quarantine, feed_counter, feed, job, beat_slot, subject_key, photo, photo_link, derivative, "
     "upload, dataset, snapshot, business_record, rule_set, case_file, citizen, report, wechat_message, notice, "

@@ -71,3 +71,11 @@ def test_the_api_can_not_rewrite_business_records_or_rules(database: str) -> Non
     for table in ("business_record", "rule_set", "routing_rule", "membership", "grid"):
         with Session(engine_for("zw_api")) as session, pytest.raises(ProgrammingError, match="permission denied"):
             session.connection().execute(text(f"DELETE FROM {table}"))
+
+
+@pytest.mark.parametrize("table", ["account", "citizen", "report", "membership", "business_record", "rule_set"])
+def test_the_api_only_reads_what_the_worker_and_the_command_line_write(database: str, table: str) -> None:
+    rights = text("SELECT p, has_table_privilege(:table, p) FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS p")
+    with Session(engine_for("zw_api")) as session:
+        assert {row.p for row in session.connection().execute(rights, {"table": table}) if row[1]} == set()
+        assert session.connection().execute(text(f"SELECT count(*) FROM {table}")).scalar_one() >= 0
