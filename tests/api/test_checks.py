@@ -132,6 +132,23 @@ def test_a_report_is_shown_to_offices_and_to_no_worker(api: TestClient, world: W
     assert api.get(f"/checks/v1/verdicts/{verdict['id']}", headers=worker).status_code == 404
 
 
+@pytest.mark.parametrize(("territory", "status"), [("", 200), (CITY, 200), (GRID[:6], 404)])
+def test_a_report_outside_all_grids_is_the_citys_for_verdicts_photos_and_lists_alike(
+    api: TestClient, world: World, territory: str, status: int
+) -> None:
+    with Session(engine_for("zw_worker")) as session:
+        source = Entries(session).report()
+        session.connection().execute(text("UPDATE report SET grid_id = NULL WHERE id = :id"), {"id": source.id})
+        service.check(session, [source])
+        session.commit()
+    move_supervisor(territory)
+    headers, query = world.office("supervisor"), {"report_id": str(source.id)}
+    assert listed(api, headers, **query).status_code == status
+    assert api.get("/media/v1/completeness", params=query, headers=headers).status_code == status
+    shown = api.get("/channels/v1/reports", headers=headers).json()["reports"]
+    assert [report["id"] for report in shown] == ([str(source.id)] if status == 200 else [])
+
+
 def test_an_entry_that_waits_for_its_check_has_no_verdict_yet(api: TestClient, world: World) -> None:
     pushed = document(GRID, **ZHANG)
     worker_of(world, GRID).push("person", pushed)
