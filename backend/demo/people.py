@@ -58,6 +58,8 @@ class Worker:
     handheld: Handheld
     entered: Morning = field(default_factory=Morning)
     beside: list[tuple[Kind, Json]] = field(default_factory=list)
+    taken_back: dict[str, str] = field(default_factory=dict)
+    """The use of houses that must stand in the end, by id: a change of it was taken back."""
 
 
 class Day:
@@ -143,6 +145,8 @@ class Day:
             reports=len(self._citizens),
             told=len({citizen.openid for citizen in self._citizens} & platform.told()) if platform else 0,
             live=len({document_id for handheld in handhelds for document_id in _live_today(handheld)}),
+            taken_back=sum(len(worker.taken_back) for worker in self._workers),
+            as_before=sum(map(_as_before, self._workers)),
             unlike=sum(_unlike([worker.handheld for worker in workers]) for workers in self._grids().values()),
             cases=len(cases),
             acted=len(self._to_close),
@@ -176,11 +180,22 @@ def _come_back(worker: Worker) -> None:
         script.edit_own_house(handheld, worker.entered.houses[-1], remark="第一次修改")
         handheld.push(Kind.HOUSE, answer_lost=True)
         script.edit_own_house(handheld, worker.entered.houses[-1], remark="第二次修改")
+    elif len(worker.entered.houses) > 2:
+        house_id = worker.entered.houses[-1]
+        worker.taken_back[house_id] = script.change_use(handheld, house_id, "storage")
+        handheld.push(Kind.HOUSE, answer_lost=True)
+        script.change_use(handheld, house_id, worker.taken_back[house_id])
     for kind in PUSH_ORDER:
         handheld.push(kind)
     for kind, row in worker.beside:
         handheld.push_rows(kind, [row])
     handheld.pull()
+
+
+def _as_before(worker: Worker) -> int:
+    """How many houses have the use again that they had before a change of it was taken back."""
+    houses = worker.handheld.replicas[Kind.HOUSE].documents
+    return sum(houses[house_id]["use"] == use for house_id, use in worker.taken_back.items())
 
 
 def _live_today(handheld: Handheld) -> Iterator[str]:

@@ -157,6 +157,17 @@ def _under_a_used_op(handheld: Handheld, house_id: str) -> Json:
     return {"newDocumentState": document}
 
 
+def change_use(handheld: Handheld, house_id: str, use: str) -> str:
+    """Say what a house of one's own is used for, and give what was said before. Both are edits of their own.
+
+    Taken back after a push whose answer was lost, the row names the version before the first edit and equals it.
+    Compared with that version nothing would seem to be edited; the server must compare with what it was last sent.
+    """
+    before = str(handheld.replicas[Kind.HOUSE].documents[house_id]["use"])
+    Offline(handheld).edit(Kind.HOUSE, house_id, Outcome.APPLIED, use=use)
+    return before
+
+
 def edit_own_house(handheld: Handheld, house_id: str, *, remark: str) -> None:
     """An edit that nobody else makes. A second one, over a version that the first replaced, is applied as well."""
     Offline(handheld).edit(Kind.HOUSE, house_id, Outcome.APPLIED, remark=remark)

@@ -45,6 +45,7 @@ class Done:
     """What the demo did itself: the handhelds' accounts with the server's answers, and the rest as sums.
 
     `live` is what the handhelds hold at the end of what was entered today, `cases` the cases they learnt of.
+    `taken_back` counts changes that were taken back after a lost answer, `as_before` those of them that are gone.
     """
 
     accounts: list[Account]
@@ -56,6 +57,8 @@ class Done:
     cases: int
     acted: int
     seen_closed: int
+    taken_back: int = 0
+    as_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ def equations(done: Done, added: Overview) -> Iterator[Equation]:
         "一版本一结论 one verdict each", "版本与上报 entries", checked, "结论 verdicts", added.count("verdicts")
     )
     yield Equation("在册记录 records", "终端所存 on handhelds", done.live, "系统 system", added.count("entries"))
+    yield Equation("撤回的修改 taken back", "撤回 edits", done.taken_back, "恢复原值 as before", done.as_before)
     yield _none("同网格终端不一致 handhelds of a grid differ", done.unlike)
     yield Equation(
         "案件分队列 cases", "各队列之和 sum of queues", added.all_cases, "总数 total", added.cases_in_summary
