@@ -133,7 +133,7 @@ class Stack:
 
     def _demo_settings(self) -> dict[str, str]:
         """Where the demo day listens as WeChat's API, unless the settings name a real official account."""
-        if not self.settings.demo or self.settings.environment == "production" or self._is_set("WECHAT_APP_SECRET"):
+        if not self.settings.demo_accounts() or self._is_set("WECHAT_APP_SECRET"):
             return {}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -241,7 +241,7 @@ class Stack:
     def play_demo_once(self) -> None:
         """Play the demo day if it never was; a failing one is reported and tried again by the next run."""
         marker = self.state.path / "demo-played"
-        if not self.settings.demo or marker.exists():
+        if not self.settings.demo_accounts() or marker.exists():
             return
         self.terminal.line("首次运行：演示一天的工作", "first run: playing the demo day")
         code = self.run_command("demo", python("backend.cli", "demo"))
