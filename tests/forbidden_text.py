@@ -20,7 +20,7 @@ REGISTRIES = (
     "registry" + r"\.(npmjs|yarnpkg|npmmirror)",
     "npm" + r"mirror\.com",
     r"mirrors?\." + r"[a-z0-9-]+\.(com|cn|edu|org|net)",
-    "--(extra-)?" + "index-url|--find" + "-links",
+    "--(extra-)?ind" + "ex-url|--find" + "-links",
     "arti" + r"factory\.|/dev" + "pi/",
 )
 MACHINE_FOLDERS = (r"(?<![\w.$}-])/" + r"(root|home|Users)/[\w.-]+", r"(?<![\w.$}-])/" + r"work/(main|shared)\b")
