@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from alembic import command
@@ -27,6 +28,10 @@ from tests.live import Live
 from tests.world import World
 
 TEMPLATE = "zhiwang_template"
+
+# How fast inputs are made says something about the machine's load and nothing about the product.
+hypothesis.settings.register_profile("zhiwang", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("zhiwang")
 
 
 def _fresh_caches() -> None:
