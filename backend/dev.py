@@ -23,6 +23,7 @@ from types import FrameType
 from typing import NoReturn
 
 from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from backend.core.settings import PROJECT_ROOT, Settings, get_settings
 from backend.embedded.children import EmbeddedError, last_lines, spawn, stop_process
@@ -227,9 +228,12 @@ class Stack:
             end = last_lines(self.state.logs / f"{name}.log") if quiet else ""
             raise Failed(f"步骤失败（{name}，退出码 {code}）· this step failed ({name}, exit code {code})\n{end}")
 
+    def _url(self) -> str:
+        return self.settings.public_url or self.address.url()
+
     def announce(self) -> None:
         """Say that it is ready, who can log in, and what to look at first."""
-        url = self.settings.public_url or self.address.url()
+        url = self._url()
         self.terminal.rule("织网已就绪 · Zhiwang is ready")
         self.terminal.pair("地址 · address", url)
         self.run_command("demo-logins", python("backend.cli", "demo-logins"))
@@ -247,11 +251,18 @@ class Stack:
         code = self.run_command("demo", python("backend.cli", "demo"))
         if code == 0:
             marker.touch()
+            self.terminal.pair("正在运行，Ctrl-C 停止 · running, Ctrl-C stops it", self._url())
         else:
             self.terminal.problem(
                 f"演示失败（退出码 {code}），服务继续运行；重试：make demo · "
                 f"the demo day failed (exit code {code}); the stack keeps running; try again: make demo"
             )
+
+
+def _setting_and_fault(problem: ErrorDetails) -> str:
+    """The setting as people write it, and what is wrong with its value, which is not repeated: it may be a secret."""
+    name = ".".join(map(str, problem["loc"])).upper()
+    return f"{name}: {problem['msg']}" if name else problem["msg"]
 
 
 def report_failure(terminal: Terminal, service: Service, reason: str, failures: int) -> None:
@@ -330,7 +341,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             f"{gave_up.service.log}\n{gave_up.log_end}"
         )
     except ValidationError as error:
-        problems = "; ".join(str(problem["msg"]) for problem in error.errors(include_input=False))
+        problems = "; ".join(_setting_and_fault(problem) for problem in error.errors(include_input=False))
         terminal.problem(f"配置有误 · a setting is wrong: {problems}")
     except (Failed, EmbeddedError, OSError) as error:
         terminal.problem(str(error))
