@@ -7,7 +7,7 @@ worker as `zw_worker`. Neither owns a table nor passes row-level security; only 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -27,7 +27,7 @@ def dialect_url(address: str) -> str:
     return make_url(address).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
-def make_engine(address: str, *, role: Role, **options: Any) -> Engine:
+def make_engine(address: str, *, role: Role) -> Engine:
     """An engine whose every connection runs as `role`, in UTC, with bounded waits.
 
     A statement may take 60 s and a lock 10 s: longer means a fault, and the caller is told to come again.
@@ -37,7 +37,9 @@ def make_engine(address: str, *, role: Role, **options: Any) -> Engine:
         dialect_url(address),
         pool_pre_ping=True,
         connect_args={"options": start, "application_name": f"zhiwang-{role}"},
-        **{"pool_size": 10, "max_overflow": 10, "pool_timeout": 10, **options},
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=10,
     )
 
 
