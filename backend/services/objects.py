@@ -100,18 +100,10 @@ def _checked(key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class S3Objects:
-    """Objects in an S3 bucket; large files go up in parts."""
+class _Objects:
+    """What both stores do alike."""
 
-    store: S3Store
-
-    def put(self, key: str, content: bytes | Path) -> None:
-        with store_faults():
-            obstore.put(self.store, _checked(key), content)
-
-    def get(self, key: str) -> bytes:
-        with store_faults():
-            return bytes(obstore.get(self.store, _checked(key)).bytes())
+    store: LocalStore | S3Store
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
         with store_faults():
@@ -125,16 +117,28 @@ class S3Objects:
         with store_faults():
             return obstore.head(self.store, _checked(key))["size"]
 
+
+@dataclass(frozen=True, slots=True)
+class S3Objects(_Objects):
+    """Objects in an S3 bucket; large files go up in parts."""
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        with store_faults():
+            obstore.put(self.store, _checked(key), content)
+
+    def get(self, key: str) -> bytes:
+        with store_faults():
+            return bytes(obstore.get(self.store, _checked(key)).bytes())
+
     def delete(self, key: str) -> None:
         with store_faults():
             obstore.delete(self.store, _checked(key))
 
 
 @dataclass(frozen=True, slots=True)
-class LocalObjects:
+class LocalObjects(_Objects):
     """Objects in a folder of this machine, or of a file system that all processes share."""
 
-    store: LocalStore
     root: Path
 
     def put(self, key: str, content: bytes | Path) -> None:
@@ -150,18 +154,6 @@ class LocalObjects:
     def get(self, key: str) -> bytes:
         with store_faults():
             return (self.root / _checked(key)).read_bytes()
-
-    def get_range(self, key: str, start: int, end: int) -> bytes:
-        with store_faults():
-            return bytes(obstore.get_range(self.store, _checked(key), start=start, end=end))
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        with store_faults():
-            yield from map(bytes, obstore.get(self.store, _checked(key)).stream(min_chunk_size=BLOCK_BYTES))
-
-    def head(self, key: str) -> int:
-        with store_faults():
-            return obstore.head(self.store, _checked(key))["size"]
 
     def delete(self, key: str) -> None:
         with store_faults():
