@@ -18,7 +18,7 @@ from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.territory import Department, Grid, Membership, TerritoryUnit
-from backend.models.trust import AuditEntry, ServerState, SubjectKey
+from backend.models.trust import AuditEntry, ErasedSubject, ServerState, SubjectKey
 
 __all__ = [
     "Account",
@@ -38,6 +38,7 @@ __all__ = [
     "Document",
     "DocumentVersion",
     "EnrolmentCode",
+    "ErasedSubject",
     "EventClass",
     "Feed",
     "FeedCounter",

@@ -19,6 +19,15 @@ class SubjectKey(SQLModel, table=True):
     created_at: datetime = time_field()
 
 
+class ErasedSubject(SQLModel, table=True):
+    """A subject whose key was destroyed: the tombstone that keeps a later push from making a key for it again."""
+
+    __tablename__ = "erased_subject"
+
+    subject_id: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    erased_at: datetime = time_field()
+
+
 class AuditEntry(SQLModel, table=True):
     """Who did what to which object, and when. Ids and codes only, never personal values; appended, never edited."""
 

@@ -20,8 +20,15 @@ from backend.core.errors import ZhiwangError
 from backend.models import Dataset, Grid, Snapshot
 from backend.services import audit
 from backend.services.registry_rejects import RejectFile
-from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, Fields, ImportHeader, Rejected
-from backend.services.registry_sealing import BulkVault, RecordRow, record_key, seal_records
+from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, ImportHeader, Rejected
+from backend.services.registry_sealing import (
+    BulkVault,
+    KeyedRecord,
+    RecordRow,
+    record_key,
+    seal_records,
+    without_erased,
+)
 from backend.services.registry_specs import SPECS, DatasetSpec
 
 Progress = Callable[[int], None]
@@ -93,29 +100,35 @@ def _copy_all(
     rejects.begin(reader.header)
     for chunk in reader.chunks(CHUNK_ROWS):
         keyed, twice = _keyed(spec, chunk, tally.keys)
-        rejects.add([*chunk.rejected, *twice])
-        _copy(session, snapshot.id, seal_records(BulkVault(session), spec, snapshot.id, keyed))
-        tally.accepted += len(keyed)
-        tally.rejected += len(chunk.rejected) + len(twice)
+        kept, erased = without_erased(session, spec, keyed)
+        # Of an erased human the reject file gets the line and nothing that stood there.
+        rejected = [*chunk.rejected, *twice, *(Rejected(line, _key_title(spec), "erased", []) for line in erased)]
+        rejects.add(rejected)
+        _copy(session, snapshot.id, seal_records(BulkVault(session), spec, snapshot.id, kept))
+        tally.accepted += len(kept)
+        tally.rejected += len(rejected)
         tally.read += chunk.read
-        tally.reasons += [_reason(bad) for bad in (*chunk.rejected, *twice)][: REASONS_SHOWN - len(tally.reasons)]
+        tally.reasons += [_reason(bad) for bad in rejected][: REASONS_SHOWN - len(tally.reasons)]
         if progress is not None:
             progress(tally.read)
 
 
-def _keyed(spec: DatasetSpec, chunk: Chunk, seen: set[str]) -> tuple[list[tuple[str, int, Fields]], list[Rejected]]:
+def _keyed(spec: DatasetSpec, chunk: Chunk, seen: set[str]) -> tuple[list[KeyedRecord], list[Rejected]]:
     """Give each good row its key; the first row of a key stays, later ones are refused."""
-    title = next(column.title for column in spec.columns if column.name == (spec.key or "id_number"))
-    keyed: list[tuple[str, int, Fields]] = []
+    keyed: list[KeyedRecord] = []
     twice: list[Rejected] = []
     for row in chunk.good:
         key = record_key(spec, row.fields)
         if key in seen:
-            twice.append(Rejected(row.line, title, "duplicate_key", row.cells))
+            twice.append(Rejected(row.line, _key_title(spec), "duplicate_key", row.cells))
         else:
             seen.add(key)
-            keyed.append((key, row.line, row.fields))
+            keyed.append(KeyedRecord(key, row.line, row.fields))
     return keyed, twice
+
+
+def _key_title(spec: DatasetSpec) -> str:
+    return next(column.title for column in spec.columns if column.name == (spec.key or "id_number"))
 
 
 def _copy(session: Session, snapshot_id: UUID, rows: Sequence[RecordRow]) -> None:

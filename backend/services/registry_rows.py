@@ -38,6 +38,7 @@ REASONS = {
     "unknown_grid": "网格编码不存在",
     "check_digit": "校验位不正确",
     "duplicate_key": "与文件中前面的记录重复",
+    "erased": "该人员的信息已依法删除，不再导入",
 }
 """Why a row is refused: code, and what people read."""
 

@@ -3,22 +3,30 @@
 The same rules as for collected records (`backend.services.records`), at the speed a whole city's file needs.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
+from sqlmodel import Session
 
-from backend.core.clock import now
-from backend.core.crypto import DataKey, key_ring
+from backend.core.crypto import key_ring
 from backend.kinds import identity_of
 from backend.services.records import block_index, id_index, phone_index
 from backend.services.registry_specs import DatasetSpec
-from backend.services.sealing import Part, Subject, Vault, human
+from backend.services.sealing import INSERT_KEYS, Part, Subject, Vault, erased_among, human
 
 Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRecord:
+    """A good row of a file with the key of its record."""
+
+    key: str
+    line: int
+    fields: Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +48,9 @@ class BulkVault(Vault):
     already read. A key without a record, as a load leaves it that is rolled back, protects nothing and does no harm.
     """
 
-    def provide(self, subjects: Iterable[Subject]) -> None:
-        """As `Vault.provide`; a key that another transaction made meanwhile is read instead of ours."""
-        wanted = set(subjects)
-        self.load(wanted)
-        missing = sorted(wanted - self._keys.keys())
-        if not missing:
-            return
-        made: dict[Subject, tuple[DataKey, bytes]] = {
-            subject: self._ring.new_wrapped_key(subject=subject) for subject in missing
-        }
-        wrapped = [made[subject][1] for subject in missing]
-        # `missing` is sorted, so two loads that make the same keys wait for each other and do not deadlock.
+    def _insert(self, rows: dict[str, Any]) -> list[Subject]:
         with self._session.get_bind().engine.begin() as connection:
-            rows = connection.execute(_INSERT, {"subjects": missing, "wrapped": wrapped, "now": now()}).scalars().all()
-        for subject in map(bytes, rows):
-            self._keys[subject] = made[subject][0]
-        self.load(missing)
+            return [bytes(subject) for subject in connection.execute(INSERT_KEYS, rows).scalars()]
 
 
 def record_key(spec: DatasetSpec, fields: Fields) -> str:
@@ -69,23 +63,42 @@ def record_key(spec: DatasetSpec, fields: Fields) -> str:
     return id_index(identity).hex()
 
 
-def seal_records(
-    vault: Vault, spec: DatasetSpec, snapshot_id: UUID, records: Sequence[tuple[str, int, Fields]]
-) -> list[RecordRow]:
-    """Seal a chunk of (record key, line, fields)."""
-    parted = [_parted(spec, key, fields) for key, _, fields in records]
+def without_erased(
+    session: Session, spec: DatasetSpec, records: Sequence[KeyedRecord]
+) -> tuple[list[KeyedRecord], list[int]]:
+    """The records that may be kept, and the lines of those about a human who was erased.
+
+    An erased owner or tenant of a house is left out of the record, which stays: it is about the house.
+    """
+    own = [_own_subject(spec, record.key, record.fields) for record in records]
+    named = [dict(_named(spec, record.fields)) for record in records]
+    gone = erased_among(session, {*own, *(subject for some in named for subject in some.values())})
+    kept, refused = [], []
+    for record, subject, nested in zip(records, own, named, strict=True):
+        if subject in gone:
+            refused.append(record.line)
+            continue
+        hidden = {name for name, other in nested.items() if other in gone}
+        fields = {name: value for name, value in record.fields.items() if name not in hidden} if hidden else None
+        kept.append(replace(record, fields=fields) if fields else record)
+    return kept, refused
+
+
+def seal_records(vault: Vault, spec: DatasetSpec, snapshot_id: UUID, records: Sequence[KeyedRecord]) -> list[RecordRow]:
+    """Seal a chunk. `SubjectErased` where `without_erased` has not seen it."""
+    parted = [_parted(spec, record.key, record.fields) for record in records]
     vault.provide(part.subject for _, parts in parted for part in parts)
     people = spec.kind_spec.subject_is_human
     return [
         RecordRow(
-            record_key=key,
-            line=line,
+            record_key=record.key,
+            line=record.line,
             body=msgspec.json.encode(body).decode(),
-            sealed=vault.seal(parts, context=context_of(snapshot_id, key)),
-            phone_index=phone_index(fields.get("phone")) if people else None,
-            block_index=block_index(fields.get("name"), fields.get("birth_date")) if people else None,
+            sealed=vault.seal(parts, context=context_of(snapshot_id, record.key)),
+            phone_index=phone_index(record.fields.get("phone")) if people else None,
+            block_index=block_index(record.fields.get("name"), record.fields.get("birth_date")) if people else None,
         )
-        for (key, line, fields), (body, parts) in zip(records, parted, strict=True)
+        for record, (body, parts) in zip(records, parted, strict=True)
     ]
 
 
@@ -100,18 +113,24 @@ def _parted(spec: DatasetSpec, key: str, fields: Fields) -> tuple[Fields, list[P
     What belongs to no human with an identity document belongs to the record itself, under a key that later
     snapshots of the same record share.
     """
-    public, nested = spec.public, spec.nested
     own = _own_subject(spec, key, fields)
+    named = dict(_named(spec, fields))
     body: Fields = {}
     parts: list[Part] = []
     for name, value in fields.items():
-        if name in public:
+        if name in spec.public:
             body[name] = value
         else:
-            identity = identity_of(value) if name in nested else None
-            subject = human(identity.id_type, identity.id_number) if identity else own
-            parts.append(Part(subject, (name,), value))
+            parts.append(Part(named.get(name, own), (name,), value))
     return body, parts
+
+
+def _named(spec: DatasetSpec, fields: Fields) -> Iterator[tuple[str, Subject]]:
+    """The nested fields that name a human by an identity document, and that human."""
+    for name in spec.nested & fields.keys():
+        identity = identity_of(fields[name]) if isinstance(fields[name], Mapping) else None
+        if identity is not None:
+            yield name, human(identity.id_type, identity.id_number)
 
 
 def _own_subject(spec: DatasetSpec, key: str, fields: Fields) -> Subject:
@@ -119,14 +138,3 @@ def _own_subject(spec: DatasetSpec, key: str, fields: Fields) -> Subject:
     if identity is not None:
         return human(identity.id_type, identity.id_number)
     return key_ring().blind_index("record_subject", spec.code, key)
-
-
-_INSERT = text(
-    """
-    INSERT INTO subject_key (subject_id, wrapped, created_at)
-    SELECT subject_id, wrapped, :now
-    FROM unnest(CAST(:subjects AS bytea[]), CAST(:wrapped AS bytea[])) AS made (subject_id, wrapped)
-    ON CONFLICT (subject_id) DO NOTHING
-    RETURNING subject_id
-    """
-)

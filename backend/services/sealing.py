@@ -16,9 +16,23 @@ from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.crypto import DataKey, KeyRing, Undecipherable, key_ring
+from backend.core.errors import ZhiwangError
 
 Subject = bytes
 """A 16-byte subject id: the blind index of an id type and number, or the id of a document."""
+
+
+class SubjectErased(ZhiwangError):
+    """Data were to be sealed for subjects that were erased: no key is made for them again. `subjects` names them."""
+
+    code = "subject_erased"
+    status = 410
+    title_zh = "相关人员的信息已依法删除，不能再保存"
+    title_en = "The person's data were erased and may not be kept again"
+
+    def __init__(self, subjects: Iterable[Subject]) -> None:
+        super().__init__()
+        self.subjects = frozenset(subjects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +50,54 @@ def human(id_type: str, id_number: str) -> Subject:
 
 
 class Vault:
-    """Opens and seals within one transaction; keys live in memory until the transaction ends."""
+    """Opens and seals within one transaction; keys live in memory until the transaction ends.
+
+    A subject with a tombstone has no key, even where a row of `subject_key` was written by a transaction that ran
+    beside the erasure: nothing is opened or sealed with it, and `destroy_keys` run again takes it away.
+    """
 
     def __init__(self, session: Session, ring: KeyRing | None = None) -> None:
         self._session = session
         self._ring = ring or key_ring()
         self._keys: dict[Subject, DataKey] = {}
+        self._erased: set[Subject] = set()
 
     def load(self, subjects: Iterable[Subject]) -> None:
         """Read the keys of these subjects. Subjects without a key stay unknown: their data cannot be opened."""
-        wanted = sorted(set(subjects) - self._keys.keys())
+        wanted = sorted(set(subjects) - self._keys.keys() - self._erased)
         if not wanted:
             return
-        rows = self._session.connection().execute(_SELECT, {"subjects": wanted})
-        for subject_id, wrapped in rows:
-            subject = bytes(subject_id)
-            self._keys[subject] = self._ring.unwrap(bytes(wrapped), subject=subject)
+        wrapped: dict[Subject, bytes] = {}
+        for subject, key in self._session.connection().execute(_SELECT, {"subjects": wanted}):
+            if key is None:
+                self._erased.add(bytes(subject))
+            else:
+                wrapped[bytes(subject)] = bytes(key)
+        for subject in wrapped.keys() - self._erased:
+            self._keys[subject] = self._ring.unwrap(wrapped[subject], subject=subject)
 
     def provide(self, subjects: Iterable[Subject]) -> None:
-        """Read the keys of these subjects and make those that are missing."""
+        """Read the keys of these subjects and make those that are missing. `SubjectErased` where one was erased."""
         wanted = set(subjects)
         self.load(wanted)
+        if wanted & self._erased:
+            raise SubjectErased(wanted & self._erased)
+        # Sorted, so that two transactions that make the same keys wait for each other and do not deadlock.
         missing = sorted(wanted - self._keys.keys())
-        if not missing:
-            return
-        moment = now()
-        rows = [
-            {"subject": subject, "wrapped": self._ring.new_wrapped_key(subject=subject)[1], "now": moment}
-            for subject in missing
-        ]
-        self._session.connection().execute(_INSERT, rows)
-        self.load(missing)
+        if missing:
+            self._make(missing)
+            self.load(missing)
+
+    def _make(self, missing: Sequence[Subject]) -> None:
+        """Write new keys with one statement; one that another transaction made meanwhile is left to be read."""
+        made = {subject: self._ring.new_wrapped_key(subject=subject) for subject in missing}
+        wrapped = [made[subject][1] for subject in missing]
+        for subject in self._insert({"subjects": missing, "wrapped": wrapped, "now": now()}):
+            self._keys[subject] = made[subject][0]
+
+    def _insert(self, rows: dict[str, Any]) -> list[Subject]:
+        """The subjects whose keys were written."""
+        return [bytes(subject) for subject in self._session.connection().execute(INSERT_KEYS, rows).scalars()]
 
     def seal(self, parts: Sequence[Part], *, context: bytes) -> bytes | None:
         """One blob for all parts; None where there is nothing personal. `provide` must have seen the subjects."""
@@ -117,6 +148,26 @@ def place(document: dict[str, Any], parts: Iterable[Part]) -> dict[str, Any]:
     return document
 
 
+def erased_among(session: Session, subjects: Iterable[Subject]) -> set[Subject]:
+    """Those of the subjects that were erased; `Vault.provide` refuses them."""
+    wanted = sorted(set(subjects))
+    rows = session.connection().execute(_ERASED, {"subjects": wanted}).scalars() if wanted else ()
+    return {bytes(subject) for subject in rows}
+
+
+def destroy_keys(session: Session, subjects: Iterable[Subject]) -> int:
+    """Erase subjects: delete their keys and leave tombstones, so that no key is made for them again.
+
+    Gives how many keys there were. All copies of their data are unreadable once the caller commits; running it again
+    does no harm. Only `zw_worker` has the right.
+    """
+    gone = sorted(set(subjects))
+    if not gone:
+        return 0
+    session.connection().execute(_BURY, {"subjects": gone, "now": now()})
+    return session.connection().execute(_DESTROY, {"subjects": gone}).rowcount
+
+
 def seal_value(session: Session, subject: Subject, value: Any, *, context: bytes) -> bytes:
     """Seal one JSON value of one subject; for rows that are written one at a time."""
     vault = Vault(session)
@@ -151,8 +202,28 @@ def _entries(blob: bytes | None) -> list[tuple[bytes, bytes]]:
         raise Undecipherable("not a sealed blob") from error
 
 
-_SELECT = text("SELECT subject_id, wrapped FROM subject_key WHERE subject_id = ANY(:subjects)")
-_INSERT = text(
-    "INSERT INTO subject_key (subject_id, wrapped, created_at) VALUES (:subject, :wrapped, :now) "
-    "ON CONFLICT (subject_id) DO NOTHING"
+_SELECT = text(
+    """
+    SELECT subject_id, wrapped FROM subject_key WHERE subject_id = ANY(:subjects)
+    UNION ALL
+    SELECT subject_id, NULL FROM erased_subject WHERE subject_id = ANY(:subjects)
+    """
 )
+INSERT_KEYS = text(
+    """
+    INSERT INTO subject_key (subject_id, wrapped, created_at)
+    SELECT subject_id, wrapped, :now
+    FROM unnest(CAST(:subjects AS bytea[]), CAST(:wrapped AS bytea[])) AS made (subject_id, wrapped)
+    ON CONFLICT (subject_id) DO NOTHING
+    RETURNING subject_id
+    """
+)
+_ERASED = text("SELECT subject_id FROM erased_subject WHERE subject_id = ANY(:subjects)")
+_BURY = text(
+    """
+    INSERT INTO erased_subject (subject_id, erased_at)
+    SELECT subject_id, :now FROM unnest(CAST(:subjects AS bytea[])) AS gone (subject_id)
+    ON CONFLICT (subject_id) DO NOTHING
+    """
+)
+_DESTROY = text("DELETE FROM subject_key WHERE subject_id = ANY(:subjects)")

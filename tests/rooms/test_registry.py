@@ -19,7 +19,7 @@ from backend.seed import synthetic
 from backend.seed.drops import bad_rows, flat, write_drops
 from backend.services import records, registry, registry_load
 from backend.services.registry_specs import SPECS
-from backend.services.sealing import human, open_value, seal_value
+from backend.services.sealing import destroy_keys, human, open_value, seal_value
 
 Lines = list[list[str]]
 Drop = Callable[..., Path]
@@ -206,6 +206,32 @@ def test_a_failed_load_leaves_the_records_there_were(session: Session, drop: Dro
     assert registry.find_by_keys(session, "components", [key])[key].snapshot_id == good.id
     rows = session.exec(select(BusinessRecord.snapshot_id).distinct()).all()
     assert set(rows) == {good.id}
+
+
+def test_who_was_erased_is_not_imported_again(session: Session, drop: Drop) -> None:
+    people = [synthetic.person(index) for index in range(4)]
+    identity = identity_of(people[2])
+    assert identity is not None
+    destroy_keys(session, [human(identity.id_type, identity.id_number)])
+    snapshot = load(session, "population", drop(lines_of("population", range(4))))
+    assert (snapshot.accepted, snapshot.rejected) == (3, 1)
+    assert snapshot.reasons == [{"line": 4, "column": "证件号码", "code": "erased"}]
+    assert registry.find_people(session, id_index=records.id_index(identity)) == []
+    rejects = b"".join(registry.rejects_of(session, snapshot.id, actor="test")).decode()
+    assert "erased" in rejects
+    assert people[2]["name"] not in rejects
+    assert people[2]["id_number"] not in rejects
+
+
+def test_a_house_stays_without_its_erased_owner(session: Session, drop: Drop) -> None:
+    houses = [synthetic.MAKERS["houses"](index) for index in range(20)]
+    owned = next(house for house in houses if identity_of(house.get("owner") or {}))
+    identity = identity_of(owned["owner"])
+    assert identity is not None
+    destroy_keys(session, [human(identity.id_type, identity.id_number)])
+    assert load(session, "houses", drop(lines_of("houses", range(20)))).rejected == 0
+    found = registry.find_by_keys(session, "houses", [owned["house_code"]])[owned["house_code"]].fields
+    assert found == {name: value for name, value in owned.items() if name != "owner"}
 
 
 def test_an_interrupted_load_leaves_nothing(session: Session, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:

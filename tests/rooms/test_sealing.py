@@ -5,11 +5,15 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session
 
+from backend.core.clock import now
 from backend.core.crypto import Undecipherable, key_ring, parse_master_keys
+from backend.core.db import engine_for
 from backend.core.enums import Kind
 from backend.core.ids import new_id
+from backend.models import ErasedSubject, SubjectKey
 from backend.services import records, sealing
 from backend.services.records import StoredRow, open_rows, seal_rows
 
@@ -60,14 +64,42 @@ def test_a_ciphertext_moved_to_another_row_does_not_open(session: Session) -> No
 def test_deleting_a_key_erases_one_human_and_nobody_else(session: Session) -> None:
     document_id = new_id()
     (row,) = seal_rows(session, [(Kind.HOUSE, document_id, HOUSE)])
-    gone = sealing.human("citizen_id", "2")
-    session.connection().execute(text("SET LOCAL ROLE NONE"))
-    session.connection().execute(
-        text("UPDATE subject_key SET subject_id = :other WHERE subject_id = :gone"), {"gone": gone, "other": b"x" * 16}
-    )
+    assert sealing.destroy_keys(session, [sealing.human("citizen_id", "2")]) == 1
     (opened,) = open_rows(session, [StoredRow(document_id, row.body, row.sealed)])
     assert opened["owner"] == HOUSE["owner"]
     assert [tenant["id"] for tenant in opened["tenants"]] == ["b"]
+
+
+def test_no_key_is_made_for_an_erased_subject_again(session: Session) -> None:
+    gone, other = sealing.human("citizen_id", "gone"), sealing.human("citizen_id", "other")
+    blob = sealing.seal_value(session, gone, "绝密", context=b"here")
+    assert sealing.destroy_keys(session, [gone]) == 1
+    assert sealing.destroy_keys(session, [gone]) == 0, "and running it twice does no harm"
+    assert sealing.erased_among(session, [gone, other]) == {gone}
+    assert sealing.open_value(session, blob, context=b"here") is None
+    with pytest.raises(sealing.SubjectErased) as caught:
+        sealing.Vault(session).provide([other, gone])
+    assert caught.value.subjects == {gone}
+    assert session.get(SubjectKey, gone) is None
+
+
+def test_a_key_written_beside_an_erasure_is_no_key(session: Session) -> None:
+    """A push that began before the erasure may commit its new key after it."""
+    gone = sealing.human("citizen_id", "beside")
+    blob = sealing.seal_value(session, gone, "绝密", context=b"here")
+    session.add(ErasedSubject(subject_id=gone, erased_at=now()))
+    session.flush()
+    assert sealing.open_value(session, blob, context=b"here") is None
+    with pytest.raises(sealing.SubjectErased):
+        sealing.seal_value(session, gone, "绝密", context=b"here")
+    assert sealing.destroy_keys(session, [gone]) == 1, "the next run takes it away"
+
+
+def test_the_api_can_not_destroy_keys(database: str) -> None:
+    with Session(engine_for("zw_api")) as session, pytest.raises(ProgrammingError, match="permission denied"):
+        sealing.destroy_keys(session, [b"x" * 16])
+    with Session(engine_for("zw_api")) as session, pytest.raises(ProgrammingError, match="permission denied"):
+        session.connection().execute(text("DELETE FROM subject_key"))
 
 
 def test_one_human_has_one_key_wherever_he_is_named(session: Session) -> None:
