@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from backend import jobs
+from backend import __version__, jobs
 from backend.api import auth, cases, checks, media, notices, overview, problems, reference, registry, sync, wechat
 from backend.api.middleware import BodyLimit, RequestLog
 from backend.core.logging import configure_logging
@@ -37,7 +37,9 @@ def create_app() -> FastAPI:
     """A new app over the settings of this process."""
     settings = get_settings()
     configure_logging(settings, process="api")
-    app = FastAPIOffline(title="织网 Zhiwang", version="0.1.0", description=ABOUT, lifespan=_running, redoc_url=None)
+    app = FastAPIOffline(
+        title="织网 Zhiwang", version=__version__, description=ABOUT, lifespan=_running, redoc_url=None
+    )
     for module in ROUTERS:
         app.include_router(module.router)
     problems.install(app)

@@ -85,8 +85,9 @@ def same_state(left: State, right: State) -> bool:
     return left.deleted == right.deleted and (left.deleted or same(left.fields, right.fields))
 
 
-def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | None) -> Decision:
-    """The outcome of one row that is valid and in scope. `base` is None where the server knows none."""
+def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | None, ahead: bool = False) -> Decision:
+    """The outcome of one row that is valid and in scope. `base` is None where the server knows none; `ahead` as
+    `is_ahead` says."""
     if master is None:
         return Decision(Outcome.APPLIED, mine, changed=True)
     if same_state(mine, master.state):
@@ -95,7 +96,32 @@ def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | N
         return _decide_delete(base, master)
     if master.state.deleted:
         return _decide_edit_of_deleted(mine, base, master)
+    if ahead:
+        return _fast_forward(mine, master)
     return _decide_edit(spec, mine, base, master)
+
+
+def is_ahead(*, rev: Any, is_named: bool, master: Master | None) -> bool:
+    """Whether a row comes from versions that this server gave and then lost by a restore to an earlier point.
+
+    Only then can its `rev` exceed the master's, and only a client that starts its sync anew names no base for it.
+    """
+    is_number = isinstance(rev, int) and not isinstance(rev, bool)
+    return master is not None and not is_named and is_number and rev > master.version
+
+
+def _fast_forward(mine: State, master: Master) -> Decision:
+    """The row is a successor of the master (sync-protocol.md, "After a restore"), as far as anybody can know.
+
+    What was written since the restore may be among the fields it replaces, so each of them is recorded as soft. A
+    delete is never taken this way: a lost tombstone may only have hidden the document from this one device.
+    """
+    replaced = [
+        FieldConflict(name, Hardness.SOFT, ABSENT, mine.fields.get(name, ABSENT), value, mine.fields.get(name, ABSENT))
+        for name, value in master.state.fields.items()
+        if not same(mine.fields.get(name, ABSENT), value)
+    ]
+    return Decision(Outcome.APPLIED, mine, changed=True, conflicts=replaced)
 
 
 def _decide_delete(base: Base | None, master: Master) -> Decision:

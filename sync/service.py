@@ -24,7 +24,7 @@ from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync import feed, review, store
 from sync.review import Held
-from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, same_state
+from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
 from sync.schemas import Claims, Incoming, Refused, differs, read_push, to_wire, tombstone, tombstone_op
 from sync.store import Author, Entry, Known, Version, Wanted, Written
 
@@ -182,7 +182,8 @@ def _refusal(batch: Batch, known: Known, row: Incoming) -> QuarantineCode | None
 def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> None:
     base = _base_of(known, row)
     master = Master(known.master.state, known.master.version) if known.master else None
-    decision = decide(KINDS[batch.kind], mine=row.state, base=base, master=master)
+    ahead = is_ahead(rev=row.wire.get("rev"), is_named=row.assumed_op is not None, master=master)
+    decision = decide(KINDS[batch.kind], mine=row.state, base=base, master=master, ahead=ahead)
     pure = decision.outcome is Outcome.APPLIED
     if decision.changed:
         grid_id = decision.result.fields.get("grid_id") or (known.master.grid_id if known.master else "")

@@ -76,10 +76,13 @@ class Handheld:
     tokens: Json
     checkpoints: dict[str, Json] = field(default_factory=dict)
     documents: dict[str, Json] = field(default_factory=dict)
+    epoch: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+        """Of a call; the epoch is named where the test gave one."""
+        named = {"X-Sync-Epoch": self.epoch} if self.epoch else {}
+        return {"Authorization": f"Bearer {self.tokens['access_token']}", **named}
 
     def push_rows(self, kind: str, rows: list[Any]) -> Any:
         body = json.dumps({"rows": rows})

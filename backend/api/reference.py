@@ -6,8 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Header, Response
 
+from backend import __version__
 from backend.api.deps import CallerDep, DbSession, current_caller
 from backend.services import reference
+from backend.services.epoch import current_epoch
+from sync.schemas import CURRENT_SCHEMA, OLDEST_SCHEMA
 
 router = APIRouter(
     prefix="/reference/v1", tags=["参考数据 reference"], responses={304: {"description": "Unchanged (If-None-Match)"}}
@@ -15,6 +18,13 @@ router = APIRouter(
 
 IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
 LoggedIn = Depends(current_caller)
+
+
+@router.get("/server", dependencies=[LoggedIn], summary="The server's version, sync epoch and document forms")
+def server(session: DbSession, known: IfNoneMatch = "") -> Response:
+    """`epoch` changes when the server was restored to an earlier point; then handhelds start their sync anew."""
+    forms = {"current": CURRENT_SCHEMA, "oldest": OLDEST_SCHEMA}
+    return _answer({"server": {"version": __version__, "epoch": current_epoch(session), "schema": forms}}, known)
 
 
 @router.get("/territory", dependencies=[LoggedIn], summary="City, districts, streets and communities")

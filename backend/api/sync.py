@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from backend.api.deps import CallerDep, DbSession
 from backend.api.json import json_response
 from backend.core.enums import Kind
+from backend.services.epoch import check_epoch
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
 from sync import service
@@ -29,6 +30,19 @@ def claims(
 
 
 ClaimsDep = Annotated[Claims, Depends(claims)]
+
+EPOCH_HEADER = "X-Sync-Epoch"
+
+
+def epoch(session: DbSession, x_sync_epoch: Annotated[str | None, Header(max_length=255)] = None) -> dict[str, str]:
+    """The headers of the answer, which tell the server's epoch; 409 `epoch` where the client names another one.
+
+    Routes take it after the caller: whoever is not logged in learns nothing.
+    """
+    return {EPOCH_HEADER: check_epoch(session, x_sync_epoch)}
+
+
+EpochDep = Annotated[dict[str, str], Depends(epoch)]
 
 PUSH_BODY: dict[str, Any] = {
     "requestBody": {
@@ -80,10 +94,15 @@ async def raw_body(request: Request) -> bytes:
 
 @router.post("/{kind}/push", summary="Push a batch of one kind", openapi_extra=PUSH_BODY)
 def push(
-    kind: Kind, body: Annotated[bytes, Depends(raw_body)], session: DbSession, caller: CallerDep, said: ClaimsDep
+    kind: Kind,
+    body: Annotated[bytes, Depends(raw_body)],
+    session: DbSession,
+    caller: CallerDep,
+    told: EpochDep,
+    said: ClaimsDep,
 ) -> Response:
     """Answers with the authoritative documents that differ from the pushed ones; an empty list means all stand."""
-    return json_response(service.push(session, caller=caller, kind=kind, body=body, claims=said))
+    return json_response(service.push(session, caller=caller, kind=kind, body=body, claims=said), headers=told)
 
 
 @router.get("/{kind}/pull", summary="Documents since a checkpoint")
@@ -91,6 +110,7 @@ def pull(
     kind: Kind,
     session: DbSession,
     caller: CallerDep,
+    told: EpochDep,
     said: ClaimsDep,
     limit: Annotated[int, Query(ge=1, le=pull_room.MAX_LIMIT)] = 100,
     checkpoint: Annotated[str | None, Query(max_length=100_000)] = None,
@@ -103,18 +123,18 @@ def pull(
         limit=limit,
         claims=said,
     )
-    return json_response({"documents": page.documents, "checkpoint": page.checkpoint})
+    return json_response({"documents": page.documents, "checkpoint": page.checkpoint}, headers=told)
 
 
 @router.get("/outcomes", summary="What became of this device's changes")
 def outcomes(
     session: DbSession,
     caller: CallerDep,
+    told: EpochDep,
     since: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=outcomes_room.MAX_LIMIT)] = 100,
     held_since: UUID = outcomes_room.FIRST_ID,
 ) -> Response:
     """`next` goes into the next `since`, `held_next`, where it is not null, into the next `held_since`."""
-    return json_response(
-        outcomes_room.outcomes(session, caller=caller, since=since, limit=limit, held_since=held_since)
-    )
+    page = outcomes_room.outcomes(session, caller=caller, since=since, limit=limit, held_since=held_since)
+    return json_response(page, headers=told)

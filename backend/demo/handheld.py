@@ -56,6 +56,7 @@ class Handheld(Login):
         self.replicas = {kind: Replica() for kind in KINDS}
         self.known_cases: frozenset[str] = frozenset()
         self.sent_photos = 0
+        self._epoch = ""
         self._key = key
         self._photos: list[Photo] = []
         self._take_tokens(tokens)
@@ -94,7 +95,7 @@ class Handheld(Login):
     def push_rows(self, kind: Kind, rows: list[Json]) -> list[Json]:
         """Push a batch, in halves where the server finds it too large."""
         self.ledger.note(rows)
-        answer = self.call("POST", f"/sync/v1/{kind}/push", json={"rows": rows}, headers=self._claims())
+        answer = self._sync("POST", f"/sync/v1/{kind}/push", json={"rows": rows})
         if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(rows) > 1:
             half = len(rows) // 2
             return self.push_rows(kind, rows[:half]) + self.push_rows(kind, rows[half:])
@@ -147,15 +148,23 @@ class Handheld(Login):
             if self.replicas[kind].checkpoint is not None:
                 query["checkpoint"] = json.dumps(self.replicas[kind].checkpoint)
             path = f"/sync/v1/{kind}/pull"
-            page = taken(self.call("GET", path, params=query, headers=self._claims())).json()
+            page = taken(self._sync("GET", path, params=query)).json()
             yield page["documents"], page["checkpoint"]
             if len(page["documents"]) < PAGE:
                 return
 
+    def _sync(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """A call of the sync protocol. The server's epoch is named from the second one on."""
+        answer = self.call(method, path, headers=self._claims(), **options)
+        if not answer.is_error:
+            self._epoch = answer.headers.get("X-Sync-Epoch", self._epoch)
+        return answer
+
     def _claims(self) -> dict[str, str]:
         """What the device says of itself with each call."""
         waiting = sum(len(replica.changed) for replica in self.replicas.values())
-        return {"X-Schema-Version": "1", "X-Client-Time": now().isoformat(), "X-Waiting": str(waiting)}
+        said = {"X-Schema-Version": "1", "X-Client-Time": now().isoformat(), "X-Waiting": str(waiting)}
+        return said | ({"X-Sync-Epoch": self._epoch} if self._epoch else {})
 
     def _take_tokens(self, tokens: Json) -> None:
         self.access_token, self._refresh_token = tokens["access_token"], tokens["refresh_token"]

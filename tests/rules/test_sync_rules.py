@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backend.core.enums import Hardness, Kind, Outcome
 from backend.kinds import KINDS
 from backend.kinds.base import Document
-from sync.rules import ABSENT, Base, Master, State, choose_base, decide, merge_fields, same
+from sync.rules import ABSENT, Base, Master, State, choose_base, decide, is_ahead, merge_fields, same
 
 PERSON = KINDS[Kind.PERSON]
 HOUSE = KINDS[Kind.HOUSE]
@@ -191,3 +191,37 @@ def test_no_member_is_lost_in_silence(base: list[Any], mine: list[Any], theirs: 
             assert f"tenants[{member}]" in told
         if others.get(member) != before.get(member) and others.get(member) != kept.get(member):
             assert f"tenants[{member}]" in told
+
+
+def test_a_row_is_ahead_only_without_a_base_and_with_a_later_number() -> None:
+    master = Master(State({"name": "a"}), 5)
+    assert is_ahead(rev=6, is_named=False, master=master)
+    assert not is_ahead(rev=6, is_named=True, master=master)
+    assert not is_ahead(rev=6, is_named=False, master=None)
+    for rev in (5, 4, None, "6", True, 6.5):
+        assert not is_ahead(rev=rev, is_named=False, master=master), rev
+    assert not is_ahead(rev=True, is_named=False, master=Master(State({}), 0))
+
+
+@given(documents, documents)
+def test_a_row_that_is_ahead_is_taken_and_what_it_replaces_is_noted(mine: Document, theirs: Document) -> None:
+    decision = decide(PERSON, mine=State(mine), base=None, master=Master(State(theirs), 1), ahead=True)
+    assert decision.result.fields == mine
+    assert decision.outcome in (Outcome.APPLIED, Outcome.UNCHANGED)
+    lost = {name for name, value in theirs.items() if not same(mine.get(name, ABSENT), value)}
+    assert {found.field for found in decision.conflicts} == lost
+    assert all(found.hardness is Hardness.SOFT for found in decision.conflicts)
+
+
+def test_a_delete_is_never_taken_because_it_is_ahead() -> None:
+    decision = decide(
+        PERSON, mine=State({}, deleted=True), base=None, master=Master(State({"name": "a"}), 1), ahead=True
+    )
+    assert (decision.outcome, decision.changed) == (Outcome.CONFLICT, False)
+
+
+def test_a_row_that_is_ahead_of_a_delete_brings_the_document_back_with_a_conflict() -> None:
+    decision = decide(
+        PERSON, mine=State({"name": "a"}), base=None, master=Master(State({}, deleted=True), 1), ahead=True
+    )
+    assert (decision.outcome, decision.result.deleted) == (Outcome.CONFLICT, False)

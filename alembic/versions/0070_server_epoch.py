@@ -1,0 +1,24 @@
+"""Every server has a sync epoch from its first migration on; before, the seed wrote it.
+
+Revision ID: 0070
+Revises: 0030
+"""
+
+from alembic import op
+
+revision = "0070"
+down_revision = "0030"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute(
+        "INSERT INTO server_state (name, value)"
+        " VALUES ('epoch', left(replace(gen_random_uuid()::text, '-', ''), 16)) ON CONFLICT (name) DO NOTHING"
+    )
+
+
+def downgrade() -> None:
+    """The epoch stays: it was there before, written by the seed."""

@@ -1,0 +1,47 @@
+"""The sync epoch: which line of history this server tells. A restore to an earlier point begins a new one.
+
+After a restore the feed's numbers and the documents' versions are given a second time, for other things. A client that
+went on with its old checkpoints would miss what is new and believe unsent what was sent, so it is told before anything
+of its call is read or written (docs/sync-protocol.md, "After a restore").
+"""
+
+import secrets
+
+from sqlmodel import Session
+
+from backend.core.errors import ZhiwangError
+from backend.models import ServerState
+
+NAME = "epoch"
+EPOCH_BYTES = 8
+
+
+class EpochChanged(ZhiwangError):
+    """The client speaks of a line of history that a restore ended. `epoch` is the one to adopt."""
+
+    code = "epoch"
+    status = 409
+    title_zh = "服务器已恢复到较早的时间点，正在重新同步（请勿删除本机数据）"
+    title_en = "The server was restored to an earlier point; start the sync anew and keep all data on the device"
+
+
+def current_epoch(session: Session) -> str:
+    """The epoch of this server. A migration writes the first one."""
+    return session.get_one(ServerState, NAME).value
+
+
+def check_epoch(session: Session, claimed: str | None) -> str:
+    """The current epoch; `EpochChanged` where a client names another. One that names none is met the first time."""
+    current = current_epoch(session)
+    if claimed is not None and claimed != current:
+        raise EpochChanged(epoch=current)
+    return current
+
+
+def begin_epoch(session: Session) -> tuple[str, str]:
+    """Begin a new line of history: the epoch that was and the one that is. Only a restore may call it."""
+    state = session.get_one(ServerState, NAME)
+    before, state.value = state.value, secrets.token_hex(EPOCH_BYTES)
+    session.add(state)
+    session.flush()
+    return before, state.value
