@@ -7,7 +7,20 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from backend import __version__, jobs
-from backend.api import auth, cases, checks, media, notices, overview, problems, reference, registry, sync, wechat
+from backend.api import (
+    auth,
+    authorisation,
+    cases,
+    checks,
+    media,
+    notices,
+    overview,
+    problems,
+    reference,
+    registry,
+    sync,
+    wechat,
+)
 from backend.api.middleware import BodyLimit, RequestLog
 from backend.core.logging import configure_logging
 from backend.core.settings import get_settings
@@ -42,6 +55,7 @@ def create_app() -> FastAPI:
     )
     for module in ROUTERS:
         app.include_router(module.router)
+    authorisation.check(app)
     problems.install(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, exempt=STREAMED)
     app.add_middleware(RequestLog)

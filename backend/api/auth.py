@@ -7,15 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.api.deps import DbSession, require
+from backend.api.deps import DbSession, allowed, public
 from backend.api.fields import PlainText
-from backend.core.enums import Role
 from backend.services import devices, sessions
 from backend.services.sessions import Caller
 
 router = APIRouter(prefix="/auth/v1", tags=["登录 auth"])
 
-ISSUERS = (Role.SUPERVISOR, Role.SYSTEM_ADMIN)
+Issuer = Annotated[Caller, Depends(allowed("auth.issue_code"))]
 
 
 class Login(BaseModel):
@@ -78,25 +77,30 @@ class Refresh(BaseModel):
     proof: Annotated[str | None, Field(max_length=4096)] = None
 
 
-@router.post("/login", summary="Office login by password")
+@router.post("/login", dependencies=[Depends(public("auth.login"))], summary="Office login by password")
 def log_in(body: Login, session: DbSession, request: Request) -> TokenPair:
     address = request.client.host if request.client else ""
     return _pair(sessions.log_in(session, login=body.login, password=body.password, address=address))
 
 
 @router.post("/enrolment-codes", status_code=201, summary="A one-time code for a worker's handheld")
-def issue_code(body: CodeRequest, session: DbSession, caller: Annotated[Caller, Depends(require(*ISSUERS))]) -> Code:
+def issue_code(body: CodeRequest, session: DbSession, caller: Issuer) -> Code:
     issued = devices.issue_code(session, caller=caller, login=body.login)
     return Code(code=issued.code, expires_at=issued.expires_at)
 
 
-@router.post("/enrol", status_code=201, summary="Bind a handheld with a one-time code")
+@router.post(
+    "/enrol",
+    status_code=201,
+    dependencies=[Depends(public("auth.enrol"))],
+    summary="Bind a handheld with a one-time code",
+)
 def enrol(body: Enrolment, session: DbSession) -> Enrolled:
     device, tokens = devices.enrol(session, code=body.code, name=body.device_name, public_key=body.public_key)
     return Enrolled(**_pair(tokens).model_dump(), device_id=device.id, account_id=device.account_id)
 
 
-@router.post("/refresh", summary="The next pair of tokens")
+@router.post("/refresh", dependencies=[Depends(public("auth.refresh"))], summary="The next pair of tokens")
 def refresh(body: Refresh, session: DbSession) -> TokenPair:
     return _pair(sessions.refresh(session, refresh_token=body.refresh_token, proof=body.proof))
 

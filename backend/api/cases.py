@@ -5,32 +5,36 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from backend.api.deps import DbSession, IfMatch, require
+from backend.api.deps import DbSession, IfMatch, allowed
 from backend.core.enums import CaseState
 from backend.services.sessions import Caller
 from workflows.cases import reading, service
-from workflows.cases.rules import CASE_ROLES, Action
+from workflows.cases.rules import Action
 from workflows.cases.schemas import ActionRequest, CaseDetail, CasePage, CaseSummary, Code, QueueCounts
 
 router = APIRouter(prefix="/cases/v1", tags=["案件 cases"])
 
-Desk = Annotated[Caller, Depends(require(*CASE_ROLES))]
+QueueReader = Annotated[Caller, Depends(allowed("cases.queues"))]
+Counter = Annotated[Caller, Depends(allowed("cases.summary"))]
+Lister = Annotated[Caller, Depends(allowed("cases.list"))]
+Reader = Annotated[Caller, Depends(allowed("cases.read"))]
+Desk = Annotated[Caller, Depends(allowed("cases.act"))]
 
 
 @router.get("/queues", summary="12345 queues with counts by state")
-def list_queues(session: DbSession, caller: Desk) -> list[QueueCounts]:
+def list_queues(session: DbSession, caller: QueueReader) -> list[QueueCounts]:
     return reading.queues(session, caller=caller)
 
 
 @router.get("/summary", summary="Counts by queue and state")
-def summarise(session: DbSession, caller: Desk) -> CaseSummary:
+def summarise(session: DbSession, caller: Counter) -> CaseSummary:
     return reading.summary(session, caller=caller)
 
 
 @router.get("/cases", summary="Cases by deadline; open ones where no state is named")
 def list_cases(
     session: DbSession,
-    caller: Desk,
+    caller: Lister,
     queue: Code | None = None,
     state: Annotated[list[CaseState], Query()] = [],  # noqa: B006  FastAPI copies it
     overdue: bool | None = None,
@@ -51,7 +55,7 @@ def list_cases(
 
 
 @router.get("/cases/{case_id}", summary="One case with its history; its version is the ETag")
-def get_case(case_id: UUID, session: DbSession, caller: Desk, response: Response) -> CaseDetail:
+def get_case(case_id: UUID, session: DbSession, caller: Reader, response: Response) -> CaseDetail:
     return _tagged(response, reading.get_case(session, caller=caller, case_id=case_id))
 
 

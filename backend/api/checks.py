@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
-from backend.api.deps import DbSession, require
+from backend.api.deps import DbSession, allowed
 from backend.core.enums import SourceType
 from backend.core.errors import Malformed
 from backend.services.sessions import Caller
@@ -14,12 +14,14 @@ from workflows.crosscheck.schemas import Summary, VerdictDetail, VerdictOut
 
 router = APIRouter(prefix="/checks/v1", tags=["checks"])
 
-Reader = Annotated[Caller, Depends(require(*reading.READERS))]
+Lister = Annotated[Caller, Depends(allowed("checks.list"))]
+Reader = Annotated[Caller, Depends(allowed("checks.read"))]
+Counter = Annotated[Caller, Depends(allowed("checks.summary"))]
 
 
 @router.get("/verdicts", summary="比对结论列表 · verdicts on one entry")
 def list_verdicts(
-    session: DbSession, caller: Reader, document_id: UUID | None = None, report_id: UUID | None = None
+    session: DbSession, caller: Lister, document_id: UUID | None = None, report_id: UUID | None = None
 ) -> list[VerdictOut]:
     """All verdicts on one record or one report, the newest first; name exactly one of the two."""
     if document_id is not None and report_id is None:
@@ -36,6 +38,6 @@ def show_verdict(session: DbSession, caller: Reader, verdict_id: UUID) -> Verdic
 
 
 @router.get("/summary", summary="比对结论统计 · counts of verdicts")
-def summary(session: DbSession, caller: Reader) -> Summary:
+def summary(session: DbSession, caller: Counter) -> Summary:
     """Counts by kind of verdict and by source over the entries in the caller's scope."""
     return reading.summary(session, caller)

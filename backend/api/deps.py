@@ -13,8 +13,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlmodel import Session
 
 from backend.core.db import engine_for, transaction
-from backend.core.enums import Role
-from backend.core.errors import Forbidden, Malformed, PreconditionRequired, Unauthenticated
+from backend.core.errors import Malformed, PreconditionRequired, Unauthenticated
+from backend.services.permissions import admit
 from backend.services.sessions import Caller, identify
 
 VERSION_DIGITS = 9
@@ -40,17 +40,27 @@ def current_caller(
     return identify(session, credentials.credentials)
 
 
-CallerDep = Annotated[Caller, Depends(current_caller)]
+def allowed(operation: str) -> Callable[[Session, Caller], Caller]:
+    """The one dependency of a route that needs a login: gives the caller, with the reach of this operation.
+
+    `Unauthenticated` without a login that stands, `Forbidden` where the caller's role has no cell in
+    `permissions.csv`. What lies outside the reach is for the services and the row policies to leave out.
+    """
+
+    def check(session: DbSession, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+        return admit(session, caller, operation)
+
+    check.operation = operation  # type: ignore[attr-defined]
+    return check
 
 
-def require(*roles: Role) -> Callable[[Caller], Caller]:
-    """A dependency that gives the caller where it has one of the roles, and refuses otherwise."""
+def public(operation: str) -> Callable[[], None]:
+    """The one dependency of a route that needs no login: it only names the operation."""
 
-    def check(caller: CallerDep) -> Caller:
-        if caller.role not in roles:
-            raise Forbidden
-        return caller
+    def check() -> None:
+        """Anybody may."""
 
+    check.operation = operation  # type: ignore[attr-defined]
     return check
 
 

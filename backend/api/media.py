@@ -4,16 +4,17 @@ from collections.abc import AsyncGenerator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from backend.api import media_uploads
-from backend.api.deps import CallerDep, DbSession
+from backend.api.deps import DbSession, allowed
 from backend.core.enums import SourceType
 from backend.core.settings import get_settings
 from backend.services.photos import PhotoTooLarge
+from backend.services.sessions import Caller
 from media import service, uploads
 from media.errors import UploadHeaderInvalid, UploadTypeInvalid
 from media.rules import Variant
@@ -30,6 +31,11 @@ COPY_HEADERS = {
 
 router = APIRouter(prefix="/media/v1", tags=["照片 media"])
 router.include_router(media_uploads.router)
+
+Sender = Annotated[Caller, Depends(allowed("media.send_photo"))]
+Reader = Annotated[Caller, Depends(allowed("media.read_photo"))]
+Viewer = Annotated[Caller, Depends(allowed("media.read_copy"))]
+Counter = Annotated[Caller, Depends(allowed("media.completeness"))]
 
 _FORM = {
     "requestBody": {
@@ -58,7 +64,7 @@ _FORM = {
     summary="Send a photo in one piece (for wx.uploadFile); 201 means that it is safe here",
     openapi_extra=_FORM,
 )
-async def send_photo(request: Request, session: DbSession, caller: CallerDep) -> ReceivedView:
+async def send_photo(request: Request, session: DbSession, caller: Sender) -> ReceivedView:
     await run_in_threadpool(session.commit)  # no connection is held while a slow client sends
     form = await _form(request)
     try:
@@ -74,7 +80,7 @@ async def send_photo(request: Request, session: DbSession, caller: CallerDep) ->
 
 
 @router.get("/photos/{photo_id}", summary="State of a photo, its claims, why it failed, and its copies")
-def get_photo(photo_id: UUID, session: DbSession, caller: CallerDep) -> PhotoView:
+def get_photo(photo_id: UUID, session: DbSession, caller: Reader) -> PhotoView:
     return service.photo_view(session, caller, photo_id=photo_id)
 
 
@@ -92,7 +98,7 @@ def get_copy(
     photo_id: UUID,
     variant: Variant,
     session: DbSession,
-    caller: CallerDep,
+    caller: Viewer,
     if_none_match: Annotated[str, Header(alias="If-None-Match")] = "",
     if_range: Annotated[str, Header(alias="If-Range")] = "",
     range_header: Annotated[str | None, Header(alias="Range")] = None,
@@ -112,7 +118,7 @@ def get_copy(
 @router.get("/completeness", summary="Photos a record or a report names: expected, received, processed, failed and why")
 def get_completeness(
     session: DbSession,
-    caller: CallerDep,
+    caller: Counter,
     document_id: Annotated[UUID | None, Query()] = None,
     report_id: Annotated[UUID | None, Query()] = None,
 ) -> CompletenessView:

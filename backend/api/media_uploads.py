@@ -20,10 +20,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.api.deps import CallerDep, DbSession
+from backend.api.deps import DbSession, allowed, public
 from backend.core.errors import ZhiwangError
 from backend.core.settings import get_settings
 from backend.models import Upload
+from backend.services.sessions import Caller
 from media import uploads
 from media.errors import TusVersionUnsupported, UploadHeaderInvalid, UploadStalled, UploadTypeInvalid
 from media.rules import (
@@ -88,6 +89,11 @@ def _body_of(content_type: str) -> dict[str, Any]:
 
 router = APIRouter(prefix="/uploads", route_class=TusRoute)
 Tus = Depends(tus_version)
+Creator = Annotated[Caller, Depends(allowed("media.create_upload"))]
+Resumer = Annotated[Caller, Depends(allowed("media.upload_offset"))]
+Sender = Annotated[Caller, Depends(allowed("media.append"))]
+Terminator = Annotated[Caller, Depends(allowed("media.terminate"))]
+Poster = Annotated[Caller, Depends(allowed("media.override"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ def chunk_headers(
 ChunkDep = Annotated[Chunk, Depends(chunk_headers)]
 
 
-@router.options("", summary="What this tus server offers", status_code=204)
+@router.options(
+    "", dependencies=[Depends(public("media.options"))], summary="What this tus server offers", status_code=204
+)
 def options() -> Response:
     return Response(status_code=204, headers={**OFFERED, "Tus-Max-Size": str(get_settings().max_photo_bytes)})
 
@@ -127,7 +135,7 @@ def options() -> Response:
 async def create(
     request: Request,
     session: DbSession,
-    caller: CallerDep,
+    caller: Creator,
     chunk: ChunkDep,
     length: Annotated[str | None, Header(alias="Upload-Length")] = None,
     metadata: Annotated[str, Header(alias="Upload-Metadata", max_length=4096)] = "",
@@ -143,7 +151,7 @@ async def create(
 
 
 @router.head("/{upload_id}", dependencies=[Tus], summary="Where to go on: bytes that are safe here")
-def head(upload_id: UUID, session: DbSession, caller: CallerDep) -> Response:
+def head(upload_id: UUID, session: DbSession, caller: Resumer) -> Response:
     return _state(uploads.find(session, owner_id=caller.account_id, upload_id=upload_id))
 
 
@@ -154,7 +162,7 @@ def head(upload_id: UUID, session: DbSession, caller: CallerDep) -> Response:
     summary="Send the next bytes; 204 for the last ones means that the photo is safe here",
     openapi_extra=_body_of(CHUNK_TYPE),
 )
-async def patch(upload_id: UUID, request: Request, session: DbSession, caller: CallerDep, chunk: ChunkDep) -> Response:
+async def patch(upload_id: UUID, request: Request, session: DbSession, caller: Sender, chunk: ChunkDep) -> Response:
     if chunk.content_type != CHUNK_TYPE:
         raise UploadTypeInvalid
     with _headers():
@@ -165,7 +173,7 @@ async def patch(upload_id: UUID, request: Request, session: DbSession, caller: C
 
 
 @router.delete("/{upload_id}", status_code=204, dependencies=[Tus], summary="Give an upload up")
-def terminate(upload_id: UUID, session: DbSession, caller: CallerDep) -> Response:
+def terminate(upload_id: UUID, session: DbSession, caller: Terminator) -> Response:
     uploads.terminate(session, owner_id=caller.account_id, upload_id=upload_id)
     return Response(status_code=204)
 
@@ -180,7 +188,7 @@ async def override(
     upload_id: UUID,
     request: Request,
     session: DbSession,
-    caller: CallerDep,
+    caller: Poster,
     chunk: ChunkDep,
     method: Annotated[str, Header(alias="X-HTTP-Method-Override")] = "",
 ) -> Response:

@@ -3,19 +3,24 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Depends, Query, status
 
-from backend.api.deps import CallerDep, DbSession
+from backend.api.deps import DbSession, allowed
+from backend.services.sessions import Caller
 from workflows.notify import service
 from workflows.notify.schemas import Inbox, NoticeView, PushTarget
 
 router = APIRouter(prefix="/notices/v1", tags=["notices 通知"])
 
+Reader = Annotated[Caller, Depends(allowed("notices.inbox"))]
+Marker = Annotated[Caller, Depends(allowed("notices.read"))]
+Handheld = Annotated[Caller, Depends(allowed("notices.push_target"))]
+
 
 @router.get("/inbox")
 def read_inbox(
     session: DbSession,
-    caller: CallerDep,
+    caller: Reader,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> Inbox:
@@ -24,12 +29,12 @@ def read_inbox(
 
 
 @router.post("/inbox/{notice_id}/read")
-def read_notice(session: DbSession, caller: CallerDep, notice_id: UUID) -> NoticeView:
+def read_notice(session: DbSession, caller: Marker, notice_id: UUID) -> NoticeView:
     """Mark a notice as read. 标为已读。"""
     return service.mark_read(session, caller, notice_id=notice_id)
 
 
 @router.put("/push-target", status_code=status.HTTP_204_NO_CONTENT)
-def put_push_target(session: DbSession, caller: CallerDep, target: PushTarget) -> None:
+def put_push_target(session: DbSession, caller: Handheld, target: PushTarget) -> None:
     """Say where Firebase finds this handheld. 登记本机的推送标识。"""
     service.set_push_target(session, caller, target=target.target, kind=target.kind)

@@ -4,11 +4,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 
-from backend.api.deps import DbSession
+from backend.api.deps import DbSession, public
 from backend.core.errors import Unavailable, all_errors
 from backend.services import overview
 
@@ -17,22 +17,22 @@ router = APIRouter(tags=["概览 overview"])
 PAGES = Path(__file__).with_name("pages")
 
 
-@router.get("/", include_in_schema=False)
+@router.get("/", dependencies=[Depends(public("start.page"))], include_in_schema=False)
 def start_page() -> FileResponse:
     return FileResponse(PAGES / "start.html")
 
 
-@router.get("/start.js", include_in_schema=False)
+@router.get("/start.js", dependencies=[Depends(public("start.script"))], include_in_schema=False)
 def start_script() -> FileResponse:
     return FileResponse(PAGES / "start.js", media_type="text/javascript")
 
 
-@router.get("/start.css", include_in_schema=False)
+@router.get("/start.css", dependencies=[Depends(public("start.style"))], include_in_schema=False)
 def start_style() -> FileResponse:
     return FileResponse(PAGES / "start.css", media_type="text/css")
 
 
-@router.get("/docs/errors", include_in_schema=False)
+@router.get("/docs/errors", dependencies=[Depends(public("docs.errors"))], include_in_schema=False)
 def error_page() -> HTMLResponse:
     """What the `type` of a problem points to: every code with its meaning, from the classes themselves."""
     rows = "".join(
@@ -43,25 +43,38 @@ def error_page() -> HTMLResponse:
     return HTMLResponse((PAGES / "errors.html").read_text(encoding="utf-8").replace("<!-- rows -->", rows))
 
 
-@router.get("/overview/v1/counts", summary="Counts of everything, without personal data")
+@router.get(
+    "/overview/v1/counts",
+    dependencies=[Depends(public("overview.counts"))],
+    summary="Counts of everything, without personal data",
+)
 def counts(session: DbSession) -> dict[str, Any]:
     seen = overview.look(session)
     return {**seen.counts, "cases": seen.cases}
 
 
-@router.get("/health/live", summary="The process answers")
+@router.get("/health/live", dependencies=[Depends(public("health.live"))], summary="The process answers")
 def live() -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 
-@router.get("/health/ready", summary="The process can serve: the database answers and is migrated")
+@router.get(
+    "/health/ready",
+    dependencies=[Depends(public("health.ready"))],
+    summary="The process can serve: the database answers and is migrated",
+)
 def ready(session: DbSession) -> PlainTextResponse:
     if not overview.is_migrated(session):
         raise Unavailable("database is not migrated", retry_after=5)
     return PlainTextResponse("ready")
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    dependencies=[Depends(public("overview.metrics"))],
+    summary="Prometheus metrics",
+    response_class=PlainTextResponse,
+)
 def metrics(session: DbSession) -> Response:
     gauges = _gauges(overview.look(session))
     return Response(generate_latest(REGISTRY) + generate_latest(gauges), media_type=CONTENT_TYPE_LATEST)

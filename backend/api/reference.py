@@ -7,9 +7,10 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, Response
 
 from backend import __version__
-from backend.api.deps import CallerDep, DbSession, current_caller
+from backend.api.deps import DbSession, allowed
 from backend.services import reference
 from backend.services.epoch import current_epoch
+from backend.services.sessions import Caller
 from sync.schemas import CURRENT_SCHEMA, OLDEST_SCHEMA
 
 router = APIRouter(
@@ -17,52 +18,78 @@ router = APIRouter(
 )
 
 IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
-LoggedIn = Depends(current_caller)
+GridReader = Annotated[Caller, Depends(allowed("reference.grids"))]
 
 
-@router.get("/server", dependencies=[LoggedIn], summary="The server's version, sync epoch and document forms")
+@router.get(
+    "/server",
+    dependencies=[Depends(allowed("reference.server"))],
+    summary="The server's version, sync epoch and document forms",
+)
 def server(session: DbSession, known: IfNoneMatch = "") -> Response:
     """`epoch` changes when the server was restored to an earlier point; then handhelds start their sync anew."""
     forms = {"current": CURRENT_SCHEMA, "oldest": OLDEST_SCHEMA}
     return _answer({"server": {"version": __version__, "epoch": current_epoch(session), "schema": forms}}, known)
 
 
-@router.get("/territory", dependencies=[LoggedIn], summary="City, districts, streets and communities")
+@router.get(
+    "/territory",
+    dependencies=[Depends(allowed("reference.territory"))],
+    summary="City, districts, streets and communities",
+)
 def territory(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"territory": reference.territory_units(session)}, known)
 
 
 @router.get("/grids", summary="A worker's own grids with polygons; for others those of their territory")
-def grids(session: DbSession, caller: CallerDep, known: IfNoneMatch = "") -> Response:
+def grids(session: DbSession, caller: GridReader, known: IfNoneMatch = "") -> Response:
     return _answer({"grids": reference.grids(session, caller)}, known)
 
 
-@router.get("/event-classes", dependencies=[LoggedIn], summary="Classes and subclasses of events and components")
+@router.get(
+    "/event-classes",
+    dependencies=[Depends(allowed("reference.event_classes"))],
+    summary="Classes and subclasses of events and components",
+)
 def event_classes(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"event_classes": reference.event_classes(session)}, known)
 
 
-@router.get("/standards", dependencies=[LoggedIn], summary="When a case is registered, its limit, and what closes it")
+@router.get(
+    "/standards",
+    dependencies=[Depends(allowed("reference.standards"))],
+    summary="When a case is registered, its limit, and what closes it",
+)
 def standards(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"standards": reference.standards(session)}, known)
 
 
-@router.get("/queues", dependencies=[LoggedIn], summary="12345 queues")
+@router.get("/queues", dependencies=[Depends(allowed("reference.queues"))], summary="12345 queues")
 def queues(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"queues": reference.queues(session)}, known)
 
 
-@router.get("/departments", dependencies=[LoggedIn], summary="Units that own data or handle cases")
+@router.get(
+    "/departments",
+    dependencies=[Depends(allowed("reference.departments"))],
+    summary="Units that own data or handle cases",
+)
 def departments(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"departments": reference.departments(session)}, known)
 
 
-@router.get("/calendar", dependencies=[LoggedIn], summary="Working days and holidays as far as they are known")
+@router.get(
+    "/calendar",
+    dependencies=[Depends(allowed("reference.calendar"))],
+    summary="Working days and holidays as far as they are known",
+)
 def calendar(session: DbSession, known: IfNoneMatch = "") -> Response:
     return _answer({"calendar": reference.calendar(session)}, known)
 
 
-@router.get("/kinds", dependencies=[LoggedIn], summary="The form of each kind as JSON Schema")
+@router.get(
+    "/kinds", dependencies=[Depends(allowed("reference.kinds"))], summary="The form of each kind as JSON Schema"
+)
 def kinds(known: IfNoneMatch = "") -> Response:
     return _answer({"kinds": reference.kinds()}, known)
 

@@ -11,8 +11,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
-from backend.api.deps import DbSession, require
-from backend.core.enums import ImportState, Role
+from backend.api.deps import DbSession, allowed
+from backend.core.enums import ImportState
 from backend.models import Dataset, Snapshot
 from backend.services import registry
 from backend.services.registry_rows import REASONS
@@ -26,9 +26,10 @@ BLOCK_BYTES = 256 * 1024
 STALL_SECONDS = 20.0
 CSV_BODY = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
 
-Steward = Annotated[Caller, Depends(require(Role.STEWARD, Role.SYSTEM_ADMIN))]
-RejectReader = Annotated[Caller, Depends(require(Role.STEWARD))]
-Reader = Annotated[Caller, Depends(require(Role.STEWARD, Role.SYSTEM_ADMIN, Role.SUPERVISOR, Role.AUDITOR))]
+Importer = Annotated[Caller, Depends(allowed("registry.import"))]
+RejectReader = Annotated[Caller, Depends(allowed("registry.rejects"))]
+Lister = Annotated[Caller, Depends(allowed("registry.datasets"))]
+Reader = Annotated[Caller, Depends(allowed("registry.read_import"))]
 
 
 class Reason(BaseModel):
@@ -97,7 +98,7 @@ class Datasets(BaseModel):
 
 
 @router.get("/datasets", summary="Departments' datasets and their current snapshots")
-def list_datasets(session: DbSession, _: Reader) -> Datasets:
+def list_datasets(session: DbSession, _: Lister) -> Datasets:
     return Datasets(datasets=[_dataset(*pair) for pair in registry.datasets(session)])
 
 
@@ -111,7 +112,7 @@ async def import_dataset(
     code: str,
     request: Request,
     session: DbSession,
-    caller: Steward,
+    caller: Importer,
     taken_at: Annotated[AwareDatetime | None, Query(description="When the department took the data")] = None,
 ) -> Import:
     """The file is sealed while it comes in; no database connection is held meanwhile."""

@@ -7,10 +7,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
-from backend.api.deps import CallerDep, DbSession
+from backend.api.deps import DbSession, allowed
 from backend.api.json import json_response
 from backend.core.enums import Kind
 from backend.services.epoch import check_epoch
+from backend.services.sessions import Caller
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
 from sync import service
@@ -30,6 +31,9 @@ def claims(
 
 
 ClaimsDep = Annotated[Claims, Depends(claims)]
+Pusher = Annotated[Caller, Depends(allowed("sync.push"))]
+Puller = Annotated[Caller, Depends(allowed("sync.pull"))]
+Author = Annotated[Caller, Depends(allowed("sync.outcomes"))]
 
 EPOCH_HEADER = "X-Sync-Epoch"
 
@@ -97,7 +101,7 @@ def push(
     kind: Kind,
     body: Annotated[bytes, Depends(raw_body)],
     session: DbSession,
-    caller: CallerDep,
+    caller: Pusher,
     told: EpochDep,
     said: ClaimsDep,
 ) -> Response:
@@ -109,7 +113,7 @@ def push(
 def pull(
     kind: Kind,
     session: DbSession,
-    caller: CallerDep,
+    caller: Puller,
     told: EpochDep,
     said: ClaimsDep,
     limit: Annotated[int, Query(ge=1, le=pull_room.MAX_LIMIT)] = 100,
@@ -129,7 +133,7 @@ def pull(
 @router.get("/outcomes", summary="What became of this device's changes")
 def outcomes(
     session: DbSession,
-    caller: CallerDep,
+    caller: Author,
     told: EpochDep,
     since: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=outcomes_room.MAX_LIMIT)] = 100,

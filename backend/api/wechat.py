@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse
 
-from backend.api.deps import DbSession, require
-from backend.core.enums import ReportState, Role
+from backend.api.deps import DbSession, allowed, public
+from backend.core.enums import ReportState
 from backend.core.errors import TooLarge
 from backend.services.sessions import Caller
 from workflows.channels import hook, overview
@@ -20,7 +20,8 @@ MAX_CALL_BYTES = 64 * 1024
 ECHO = r"^[A-Za-z0-9_+/=\-]{1,256}$"
 UNPROCESSED = {"X-Content-Type-Options": "nosniff"}
 
-Watcher = Annotated[Caller, Depends(require(Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.SYSTEM_ADMIN))]
+Watcher = Annotated[Caller, Depends(allowed("reports.list"))]
+Counter = Annotated[Caller, Depends(allowed("reports.summary"))]
 Text = Annotated[str, Query(max_length=256)]
 
 
@@ -34,7 +35,11 @@ async def call_body(request: Request) -> bytes:
     return bytes(body)
 
 
-@router.get("/channels/wechat", response_class=PlainTextResponse)
+@router.get(
+    "/channels/wechat",
+    dependencies=[Depends(public("wechat.check_address"))],
+    response_class=PlainTextResponse,
+)
 def check_address(
     echostr: Annotated[str, Query(pattern=ECHO)], signature: Text = "", timestamp: Text = "", nonce: Text = ""
 ) -> PlainTextResponse:
@@ -43,7 +48,7 @@ def check_address(
     return PlainTextResponse(echostr, headers=UNPROCESSED)
 
 
-@router.post("/channels/wechat", response_class=PlainTextResponse)
+@router.post("/channels/wechat", dependencies=[Depends(public("wechat.receive"))], response_class=PlainTextResponse)
 def receive_message(
     session: DbSession,
     body: Annotated[bytes, Depends(call_body)],
@@ -69,6 +74,6 @@ def list_reports(
 
 
 @router.get("/channels/v1/summary")
-def summarise_reports(session: DbSession, caller: Watcher) -> ReportSummary:
+def summarise_reports(session: DbSession, caller: Counter) -> ReportSummary:
     """Counts of citizens' reports by state. 市民上报数量，按状态。"""
     return overview.summary(session, caller)

@@ -4,12 +4,12 @@ Each process runs under a database role of its own, whatever login its address n
 worker as `zw_worker`. Neither owns a table nor passes row-level security; only Alembic logs in as an owner.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Literal
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session as BaseSession
 from sqlmodel import Session
@@ -20,6 +20,7 @@ Role = Literal["zw_api", "zw_worker"]
 AfterCommit = Callable[[], None]
 
 _AFTER_COMMIT = "zhiwang_after_commit"
+_ACTING = "zhiwang_acting_as"
 
 
 def dialect_url(address: str) -> str:
@@ -61,6 +62,28 @@ def transaction(engine: Engine) -> Iterator[Session]:
 def after_commit(session: BaseSession, action: AfterCommit) -> None:
     """Call `action` once if and when this session's transaction commits. It must not touch the session or raise."""
     session.info.setdefault(_AFTER_COMMIT, []).append(action)
+
+
+def act_as(session: BaseSession, settings: Mapping[str, str]) -> None:
+    """Tell the database's row policies for whom this session works, until the session ends.
+
+    The settings (`zw.account` and so on, see migration 0010) hold for one transaction, so that a pooled connection
+    never carries them to another caller; each further transaction of this session is told again. Without them the
+    API's role sees no synced rows and no cases at all.
+    """
+    session.info[_ACTING] = {**session.info.get(_ACTING, {}), **settings}
+    _tell(session.connection(), session.info[_ACTING])
+
+
+def _tell(connection: Connection, settings: Mapping[str, str]) -> None:
+    calls = ", ".join(f"set_config('zw.{name}', :{name}, true)" for name in settings)
+    connection.execute(text(f"SELECT {calls}"), dict(settings))
+
+
+@event.listens_for(BaseSession, "after_begin")
+def _tell_again(session: BaseSession, _: object, connection: Connection) -> None:
+    if settings := session.info.get(_ACTING):
+        _tell(connection, settings)
 
 
 @event.listens_for(BaseSession, "after_commit")

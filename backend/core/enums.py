@@ -17,6 +17,21 @@ class Role(StrEnum):
     SYSTEM_ADMIN = "system_admin"
 
 
+class Reach(StrEnum):
+    """How far an operation reaches for a role: the words in the cells of `backend/services/permissions.csv`.
+
+    `any`: there is no object, or it belongs to no place. `self`: what is the caller's own. `grid`: what lies in a grid
+    the caller holds today. `territory`: what lies below the caller's division code. `department`: what was dispatched
+    to the caller's department.
+    """
+
+    ANY = "any"
+    SELF = "self"
+    GRID = "grid"
+    TERRITORY = "territory"
+    DEPARTMENT = "department"
+
+
 class Kind(StrEnum):
     """Collections a handheld replicates. The first five are collected; `case` is a read-only outcome."""
 

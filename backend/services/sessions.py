@@ -19,7 +19,7 @@ from jwt.types import Options
 from sqlmodel import Session, col, select
 
 from backend.core.clock import now
-from backend.core.enums import Role
+from backend.core.enums import Reach, Role
 from backend.core.errors import Unauthenticated
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
@@ -36,13 +36,17 @@ __all__ = ["Caller", "Tokens", "hash_password", "identify", "log_in", "open_fami
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request: an account in its one role, and the handheld it uses, if any."""
+    """Who makes a request: an account in its one role, and the handheld it uses, if any.
+
+    `reach` is how far the operation at hand goes for that role (`backend.services.permissions`).
+    """
 
     account_id: UUID
     role: Role
     device_id: UUID | None
     territory_code: str
     department_code: str | None
+    reach: frozenset[Reach] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ def test_a_photo_is_seen_by_the_grid_and_the_offices_and_by_nobody_else(
         assert foreign.status_code == unknown.status_code == 404
         assert foreign.json() == unknown.json()
         assert world.client.get(path, headers=world.office("supervisor")).status_code == 200
-        assert world.client.get(path, headers=world.office("system_admin")).status_code == 404
+        assert world.client.get(path, headers=world.office("system_admin")).status_code == 403
 
 
 def test_naming_the_photo_of_another_worker_in_a_record_of_ones_own_shows_nothing(
