@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo cli test check format lock clean reset
+.PHONY: help run demo cli backup test check format lock clean reset
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,6 +23,9 @@ demo: $(VENV)/.stamp-run ## 在运行中的服务上演示一天 · play the dem
 
 cli: $(VENV)/.stamp-run ## 对运行中的服务执行命令 · the command line on the running stack: make cli ARGS="--help"
 	@exec $(PY) -m backend.dev cli $(ARGS)
+
+backup: $(VENV)/.stamp-run ## 备份数据库与照片（TO=目录）· back up the database and the photographs, not the keys
+	@exec $(PY) -m backend.dev cli backup create $(if $(TO),--to "$(abspath $(TO))")
 
 test: $(VENV)/.stamp-test ## 全部检查与测试 · everything that must hold
 	@exec $(PY) tests/run.py

@@ -11,6 +11,7 @@ from rich.table import Table
 from sqlmodel import Session
 
 from backend import jobs
+from backend.commands import backup
 from backend.core.crypto import new_secret
 from backend.core.db import engine_for, transaction
 from backend.core.enums import Role
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="织网 Zhiwang: seed, import, accounts, keys, jobs, demo.",
 )
+app.add_typer(backup.app, name="backup")
 console = Console()
 
 NO_DEMO_ACCOUNTS = (

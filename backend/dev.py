@@ -110,6 +110,8 @@ class Stack:
         self.supervisor = supervisor
         self.address = Address(settings.host, settings.port)
         self.given = self._fixed_settings()
+        self.for_commands: dict[str, str] = {}
+        """What only the command line needs: PostgreSQL's programs and the login that may do everything."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -149,7 +151,7 @@ class Stack:
         """Bring everything up, in the order in which one needs the other, and say when it is ready."""
         self._start_broker(guardian)
         self._start_database(guardian)
-        self.state.keep_environment(self.given)
+        self.state.keep_environment(self.given | self.for_commands)
         with self.terminal.step("更新数据库结构", "migrating the database"):
             self._must_succeed("migrate", python("alembic", "upgrade", "head"), quiet=True)
         self.terminal.line("写入基础数据", "seeding (a first run takes longer)")
@@ -191,6 +193,10 @@ class Stack:
             "DATABASE_URL": postgres.url(user="zw_api"),
             "WORKER_DATABASE_URL": postgres.url(user="zw_worker"),
             "MIGRATION_DATABASE_URL": postgres.url(user="zw_owner"),
+        }
+        self.for_commands = {
+            "ADMIN_DATABASE_URL": postgres.url(user="postgres", database="postgres"),
+            "PG_BINDIR": str(postgres.binaries),
         }
 
     def _programs(self) -> list[Program]:
@@ -314,12 +320,16 @@ def run_stack(settings: Settings, terminal: Terminal) -> None:
 
 
 def run_cli(settings: Settings, arguments: Sequence[str]) -> NoReturn:
-    """Become `backend.cli` with the settings of the running stack. `Failed` where none is running."""
+    """Become `backend.cli` with the settings of the running stack, or with our own where they name a database.
+
+    `Failed` where nothing is running.
+    """
     state = StateDir(settings.state_dir.absolute())
-    if not state.is_locked():
+    if not state.is_locked() and not settings.database_url:
         raise Failed("服务没有运行，请先执行 make run · nothing is running: make run starts it")
+    kept = state.environment() if state.is_locked() else {}
     os.chdir(PROJECT_ROOT)
-    os.execve(sys.executable, python("backend.cli", *arguments), {**os.environ, **state.environment()})  # noqa: S606
+    os.execve(sys.executable, python("backend.cli", *arguments), {**os.environ, **kept})  # noqa: S606
 
 
 def main(arguments: Sequence[str] = ()) -> int:

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     broker_url: str = ""
     media_url: str = ""
     pg_bindir: str = ""
+    admin_database_url: str = ""
+    backup_dir: str = ""
+    backup_media: Literal["copy", "link", "manifest"] = "copy"
+    wal_archive: str = ""
 
     master_keys: SecretStr = SecretStr("")
     index_key: SecretStr = SecretStr("")
@@ -99,6 +103,10 @@ class Settings(BaseSettings):
     def migration_url(self) -> str:
         """The database Alembic logs in to, with the rights of an owner."""
         return self.migration_database_url or self.database_url
+
+    def admin_url(self) -> str:
+        """The database a restore logs in to: it makes and renames databases. The owner where no other is set."""
+        return self.admin_database_url or self.migration_url()
 
     def media_location(self) -> str:
         """Where photographs are kept: an `s3://` or `file://` address."""

@@ -77,6 +77,9 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; not an error where there is none."""
 
+    def entries(self) -> Iterator[tuple[str, int]]:
+        """Key and size in bytes of every object, in no order. Objects that come or go meanwhile may be among them."""
+
 
 @contextmanager
 def store_faults() -> Iterator[None]:
@@ -116,6 +119,11 @@ class _Objects:
     def head(self, key: str) -> int:
         with store_faults():
             return obstore.head(self.store, _checked(key))["size"]
+
+    def entries(self) -> Iterator[tuple[str, int]]:
+        with store_faults():
+            for batch in obstore.list(self.store):
+                yield from ((entry["path"], entry["size"]) for entry in batch if _KEY.fullmatch(entry["path"]))
 
 
 @dataclass(frozen=True, slots=True)

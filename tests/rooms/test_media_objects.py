@@ -54,6 +54,15 @@ def test_what_was_put_is_got(store: ObjectStore) -> None:
     assert b"".join(store.stream(KEY)) == b"0123456789"
 
 
+def test_all_objects_are_listed_with_their_sizes(store: ObjectStore) -> None:
+    before = dict(store.entries())
+    store.put("listed/0a/one", b"0123")
+    store.put("listed/two", b"")
+    assert dict(store.entries()) == {**before, "listed/0a/one": 4, "listed/two": 0}
+    store.delete("listed/two")
+    assert dict(store.entries()) == {**before, "listed/0a/one": 4}
+
+
 def test_putting_again_replaces(store: ObjectStore) -> None:
     store.put(KEY, b"old")
     store.put(KEY, b"newer")

@@ -1,0 +1,1 @@
+"""Groups of the command line, one module each; `backend.cli` joins them."""
