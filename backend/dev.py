@@ -37,6 +37,13 @@ from backend.embedded.valkey import EmbeddedValkey
 READY_SECONDS = 120.0
 PORT_SECONDS = 3.0
 HURRY_SECONDS = 1.0
+SERVER_OPTIONS = (
+    *("--http", "backend.api.server:BoundedProtocol"),
+    *("--h11-max-incomplete-event-size", "131072"),
+    *("--timeout-keep-alive", "5"),
+    *("--no-access-log", "--no-server-header"),
+)
+"""Heads of requests may have 128 KiB, because the checkpoint of a pull goes into the address."""
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call, not what to listen on
 
 
@@ -206,11 +213,15 @@ class Stack:
         concurrency = str(self.settings.worker_concurrency)
         return [
             self._program("worker", *celery, "worker", "--concurrency", concurrency, "-l", "WARNING", grace=20),
-            self._program(
-                "api", "uvicorn", "backend.main:app", *listen, "--no-access-log", "--timeout-graceful-shutdown", "5"
-            ),
+            self._program("api", "uvicorn", "backend.main:app", *listen, *self._server_options()),
             self._program("beat", *celery, "beat", "-s", schedule, "--pidfile", "", "-l", "WARNING", grace=5),
         ]
+
+    def _server_options(self) -> tuple[str, ...]:
+        """The same as in `docker/entrypoint`. A caller's address is the socket's unless a proxy is named."""
+        proxies = os.environ.get("FORWARDED_ALLOW_IPS", "")
+        graceful = ("--timeout-graceful-shutdown", "5")
+        return (*SERVER_OPTIONS, "--forwarded-allow-ips", proxies, *graceful)
 
     def _program(self, name: str, *module: str, grace: float = 10) -> Program:
         log = self.state.logs / f"{name}.log"

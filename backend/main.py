@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 
 from backend import __version__, jobs
 from backend.api import (
@@ -21,9 +20,11 @@ from backend.api import (
     sync,
     wechat,
 )
-from backend.api.middleware import BodyLimit, RequestLog
+from backend.api.headers import SecurityHeaders
+from backend.api.limits import RateLimits
+from backend.api.middleware import BodyLimit, Faults, RequestLog
 from backend.core.logging import configure_logging
-from backend.core.settings import get_settings
+from backend.core.settings import Settings, get_settings
 from backend.tasks import BackgroundWaker
 
 ROUTERS = (auth, sync, media, checks, cases, registry, reference, wechat, notices, overview)
@@ -50,16 +51,31 @@ def create_app() -> FastAPI:
     """A new app over the settings of this process."""
     settings = get_settings()
     configure_logging(settings, process="api")
-    app = FastAPIOffline(
-        title="织网 Zhiwang", version=__version__, description=ABOUT, lifespan=_running, redoc_url=None
+    app = FastAPI(
+        title="织网 Zhiwang", version=__version__, description=ABOUT, lifespan=_running, docs_url=None, redoc_url=None
     )
     for module in ROUTERS:
         app.include_router(module.router)
     authorisation.check(app)
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, exempt=STREAMED)
-    app.add_middleware(RequestLog)
+    _put_edge_around(app, settings)
     return app
+
+
+def _put_edge_around(app: FastAPI, settings: Settings) -> None:
+    """The innermost first."""
+    app.add_middleware(
+        BodyLimit,
+        limit=settings.max_body_bytes,
+        streamed=STREAMED,
+        stall_s=settings.body_stall_seconds,
+        whole_s=settings.body_seconds,
+        streamed_s=settings.upload_seconds,
+    )
+    app.add_middleware(RateLimits, settings=settings)
+    app.add_middleware(Faults)
+    app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders, https=settings.public_url.startswith("https://"))
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from backend.core.settings import PROJECT_ROOT
+from backend.dev import SERVER_OPTIONS
 from tests.world import until
 
 STOP_SECONDS = 20.0
@@ -41,7 +42,7 @@ class Live:
         if self.listener is None:
             self.listener = socket.create_server(("127.0.0.1", 0))
         descriptor = self.listener.fileno()
-        command = ["uvicorn", "backend.main:app", "--fd", str(descriptor), "--no-access-log", "--log-level", "warning"]
+        command = ["uvicorn", "backend.main:app", "--fd", str(descriptor), *SERVER_OPTIONS, "--log-level", "warning"]
         self._start("api", command, descriptors=(descriptor,))
         until(self._answers, seconds=60, what=f"API ready; see {self.folder / 'api.log'}")
 

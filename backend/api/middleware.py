@@ -1,5 +1,9 @@
-"""Around every request: an id, one log line, a metric, and a bound on the body. Plain ASGI, so streams stay streams."""
+"""Around every request: an id, one log line, a metric, an answer to any fault, and bounds on the body.
 
+Plain ASGI, so streams stay streams.
+"""
+
+import asyncio
 import re
 import time
 from collections.abc import MutableMapping
@@ -9,7 +13,7 @@ from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.api.problems import render
-from backend.core.errors import TooLarge
+from backend.core.errors import TooLarge, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.logging import get_logger, log_context
 
@@ -52,42 +56,125 @@ class RequestLog:
                 _note(scope, status, time.perf_counter() - started)
 
 
-class BodyLimit:
-    """Refuses bodies over `limit` bytes with 413 while they arrive. Paths under `exempt` bound their own streams."""
+class BodyStalled(ZhiwangError):
+    """Not for uploads, which keep what came: those have codes of their own."""
 
-    def __init__(self, app: ASGIApp, *, limit: int, exempt: tuple[str, ...]) -> None:
+    code = "body_stalled"
+    status = 408
+    title_zh = "提交内容未在限定时间内送达，请检查网络后重新提交（本机数据不受影响）"
+    title_en = "The body did not arrive in time; send it again"
+
+
+class Faults:
+    """Answers what no handler of the app took: a fault of ours. Its text stays out of answers and logs.
+
+    The framework would answer outside of all middleware, so without the request's id, and hand the fault on to the
+    server, which writes it to its log with all it quotes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limit = limit
-        self._exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(self._exempt):
-            await self._app(scope, receive, send)
-            return
-        refusal = render(TooLarge(max_bytes=self._limit))
-        if _declared_length(scope) > self._limit:
-            await refusal(scope, receive, send)
-            return
-        seen, over, started = 0, False, False
+        started = False
 
-        async def counted() -> Message:
-            nonlocal seen, over
-            message = await receive()
-            seen += len(message.get("body", b""))
-            over = over or seen > self._limit
-            return {"type": "http.disconnect"} if over else message
-
-        async def send_unless_over(message: Message) -> None:
+        async def noted(message: Message) -> None:
             nonlocal started
-            if not over or started:
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            log.error("unexpected error", exc_info=error)
+            await render(ZhiwangError())(scope, receive, send)
+
+
+class BodyLimit:
+    """Bounds bodies: over `limit` bytes 413, without a byte for `stall_s` or not whole after `whole_s` seconds 408.
+
+    Paths under `streamed` bound size and stalls of their own streams; they are cut off after `streamed_s` seconds, as
+    if the client had gone, so that what came is kept where the route keeps it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limit: int,
+        streamed: tuple[str, ...],
+        stall_s: float,
+        whole_s: float,
+        streamed_s: float,
+    ) -> None:
+        self._app = app
+        self._limit = limit
+        self._streamed = streamed
+        self._stall_s = stall_s
+        self._whole_s = whole_s
+        self._streamed_s = streamed_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"].startswith(self._streamed):
+            body = _Body(receive, limit=None, stall_s=self._streamed_s, whole_s=self._streamed_s)
+            await self._app(scope, body.receive, send)
+        elif _declared_length(scope) > self._limit:
+            await render(TooLarge(max_bytes=self._limit))(scope, receive, send)
+        else:
+            body = _Body(receive, limit=self._limit, stall_s=self._stall_s, whole_s=self._whole_s)
+            await self._bounded(body, scope, send)
+
+    async def _bounded(self, body: "_Body", scope: Scope, send: Send) -> None:
+        started = False
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal started
+            if body.refusal is None or started:
                 started = True
                 await send(message)
 
         try:
-            await self._app(scope, counted, send_unless_over)
-        finally:
-            if over and not started:
-                await refusal(scope, receive, send)
+            await self._app(scope, body.receive, send_unless_refused)
+        except Exception:  # the app's complaint that its client has gone
+            if body.refusal is None or started:
+                raise
+        if body.refusal is not None and not started:
+            await render(body.refusal, headers={"Connection": "close"})(scope, body.receive, send)
+
+
+class _Body:
+    """A body on its way in. To the app a refused one looks like a client that has gone."""
+
+    def __init__(self, receive: Receive, *, limit: int | None, stall_s: float, whole_s: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._stall_s = stall_s
+        self._ends = time.monotonic() + whole_s
+        self._seen = 0
+        self._whole = False
+        self.refusal: ZhiwangError | None = None
+
+    async def receive(self) -> Message:
+        if self.refusal is not None:
+            return {"type": "http.disconnect"}
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(min(self._stall_s, max(0.0, self._ends - time.monotonic()))):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = BodyStalled()
+            return {"type": "http.disconnect"}
+        self._whole = not message.get("more_body", False)
+        self._seen += len(message.get("body", b""))
+        if self._limit is not None and self._seen > self._limit:
+            self.refusal = TooLarge(max_bytes=self._limit)
+            return {"type": "http.disconnect"}
+        return message
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,6 +1,7 @@
 """What runs here and how it is: the start page, counts, health and metrics."""
 
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Res
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
 
 from backend.api.deps import DbSession, public
-from backend.core.errors import Unavailable, all_errors
+from backend.core.errors import NotFound, Unavailable, all_errors
 from backend.services import overview
 
 router = APIRouter(tags=["概览 overview"])
 
 PAGES = Path(__file__).with_name("pages")
+SWAGGER = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+
+
+def _swagger_folder() -> Path:
+    """The copy of Swagger UI inside fastapi-offline; its own page has a script in line, so only the files are used."""
+    spec = find_spec("fastapi_offline")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).with_name("static")
 
 
 @router.get("/", dependencies=[Depends(public("start.page"))], include_in_schema=False)
@@ -30,6 +40,25 @@ def start_script() -> FileResponse:
 @router.get("/start.css", dependencies=[Depends(public("start.style"))], include_in_schema=False)
 def start_style() -> FileResponse:
     return FileResponse(PAGES / "start.css", media_type="text/css")
+
+
+@router.get("/docs", dependencies=[Depends(public("docs.page"))], include_in_schema=False)
+def docs_page() -> FileResponse:
+    """The API document for people to read and to try, without anything from other hosts: city networks are closed."""
+    return FileResponse(PAGES / "docs.html")
+
+
+@router.get("/docs/start.js", dependencies=[Depends(public("docs.script"))], include_in_schema=False)
+def docs_script() -> FileResponse:
+    return FileResponse(PAGES / "docs.js", media_type="text/javascript")
+
+
+@router.get("/docs/assets/{name}", dependencies=[Depends(public("docs.assets"))], include_in_schema=False)
+def docs_file(name: str) -> FileResponse:
+    """A file of Swagger UI, by a name of the list only."""
+    if name not in SWAGGER:
+        raise NotFound
+    return FileResponse(_swagger_folder() / name, media_type=SWAGGER[name])
 
 
 @router.get("/docs/errors", dependencies=[Depends(public("docs.errors"))], include_in_schema=False)

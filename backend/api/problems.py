@@ -66,13 +66,12 @@ def render(error: ZhiwangError, *, status: int | None = None, headers: dict[str,
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app, ours and the framework's, in this one shape."""
+    """Answer every error of the app, ours and the framework's, in this one shape. Faults: `middleware.Faults`."""
     app.add_exception_handler(ZhiwangError, _refusal)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _refusal(_: Request, error: Exception) -> JSONResponse:
@@ -107,8 +106,3 @@ def _database(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError) and not error.connection_invalidated:
         return render(ZhiwangError())
     return render(Unavailable(retry_after=RETRY_AFTER_S))
-
-
-def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected error", exc_info=error)
-    return render(ZhiwangError())

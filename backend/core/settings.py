@@ -3,15 +3,25 @@
 `.env.example` explains each one to the people who deploy; a test holds that file to this class.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from limits import parse
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backend.core.secrets_check import database_faults, secret_faults
+
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+OWN_SECRETS = ("master_keys", "index_key", "token_secret")
+"""Production starts with none of these missing, short, typed by a person, or used twice."""
+SHARED_SECRETS = ("wechat_token", "wechat_app_secret", "wechat_encoding_aes_key")
+"""Agreed with an outside service: may be empty."""
+DATABASES = ("database_url", "worker_database_url", "migration_database_url")
 
 
 def _is_loopback(host: str) -> bool:
@@ -28,7 +38,7 @@ class Settings(BaseSettings):
     its children, so every process reads its settings in this one way.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     environment: Literal["development", "test", "production"] = "development"
     host: str = "127.0.0.1"
@@ -36,10 +46,10 @@ class Settings(BaseSettings):
     public_url: str = ""
     state_dir: Path = PROJECT_ROOT / ".zhiwang"
 
-    database_url: str = ""
-    worker_database_url: str = ""
-    migration_database_url: str = ""
-    broker_url: str = ""
+    database_url: str = Field(default="", repr=False)
+    worker_database_url: str = Field(default="", repr=False)
+    migration_database_url: str = Field(default="", repr=False)
+    broker_url: str = Field(default="", repr=False)
     media_url: str = ""
     pg_bindir: str = ""
     admin_database_url: str = ""
@@ -59,6 +69,18 @@ class Settings(BaseSettings):
     max_photo_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
     max_photo_pixels: int = Field(default=50_000_000, ge=1)
     max_import_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+
+    body_stall_seconds: float = Field(default=20.0, gt=0)
+    body_seconds: float = Field(default=120.0, gt=0)
+    upload_seconds: float = Field(default=3600.0, gt=0)
+    max_connections: int = Field(default=800, ge=1)
+    max_connections_per_address: int = Field(default=400, ge=1)
+    rate_login: str = "300/minute"
+    rate_refresh: str = "3000/minute"
+    rate_anonymous: str = "1200/minute"
+    rate_calls: str = "1200/minute"
+    rate_sync: str = "3000/minute"
+    rate_sensitive: str = "120/minute"
 
     job_lease_seconds: int = Field(default=30, ge=3)
     job_max_attempts: int = Field(default=5, ge=1)
@@ -80,15 +102,32 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
+    @field_validator("rate_login", "rate_refresh", "rate_anonymous", "rate_calls", "rate_sync", "rate_sensitive")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        parse(value)
+        return value
+
     @model_validator(mode="after")
-    def _secrets_in_production(self) -> Self:
-        if self.environment != "production":
-            return self
-        missing = [n for n in ("master_keys", "index_key", "token_secret") if not getattr(self, n).get_secret_value()]
-        if missing:
-            names = ", ".join(name.upper() for name in missing)
-            raise ValueError(f"production needs these settings: {names}")
+    def _fit_for_production(self) -> Self:
+        """Every fault in one message, by the name of its setting; a value is never repeated."""
+        faults = list(self._production_faults()) if self.environment == "production" else []
+        if faults:
+            raise ValueError(f"production needs other settings: {'; '.join(faults)}")
         return self
+
+    def _production_faults(self) -> Iterator[str]:
+        yield from secret_faults(self._revealed(OWN_SECRETS), shared=self._revealed(SHARED_SECRETS))
+        yield from database_faults({name.upper(): getattr(self, name) for name in DATABASES})
+        if self.public_url and not self.public_url.startswith("https://"):
+            yield "PUBLIC_URL must begin with https://"
+        if self.log_level == "DEBUG":
+            yield "LOG_LEVEL must not be DEBUG"
+        if self.demo and not _is_loopback(self.host):
+            yield "DEMO must be false where HOST is not a loopback address"
+
+    def _revealed(self, names: Iterable[str]) -> dict[str, str]:
+        return {name.upper(): getattr(self, name).get_secret_value() for name in names}
 
     def demo_accounts(self) -> bool:
         """Whether accounts with the published demo password may exist: nowhere others can reach them."""

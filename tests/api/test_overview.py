@@ -145,6 +145,8 @@ def test_the_api_describes_itself_with_examples(api: TestClient) -> None:
     page = api.get("/docs")
     assert page.status_code == 200
     for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        if link == "data:,":
+            continue
         assert link.startswith("/"), "city networks are closed: nothing comes from a CDN"
         assert api.get(link).status_code == 200
     assert "/sync/v1/{kind}/push" in schema["paths"]

@@ -41,6 +41,8 @@ app = FastAPI()
 def ready():
     return {"pid": os.getpid(), "database": os.environ["DATABASE_URL"]}
 """,
+    "backend/api/__init__.py": "",
+    "backend/api/server.py": "from uvicorn.protocols.http.h11_impl import H11Protocol as BoundedProtocol\n",
     "backend/worker.py": """
 import os
 from celery import Celery

@@ -1,0 +1,99 @@
+"""How the API speaks HTTP: uvicorn's own protocol with the bounds it lacks.
+
+Given to uvicorn as `--http backend.api.server:BoundedProtocol` wherever the API is started. uvicorn waits for ever for
+the head of a request and for bytes that nobody reads any more, and its own limit of connections counts idle ones, so
+that one address that opens many would turn everybody else away. Here a silent connection is closed, and one address
+gets a part of the connections only.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any, cast
+
+import h11
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from backend.api.headers import SecurityHeaders
+from backend.api.problems import RETRY_AFTER_S, render
+from backend.core.errors import Unavailable
+from backend.core.settings import get_settings
+
+HEAD_SECONDS = 10.0
+"""For the head of a request, and for the rest of a body whose answer has been sent."""
+
+
+async def _turned_away(scope: Scope, receive: Receive, send: Send) -> None:
+    await render(Unavailable(retry_after=RETRY_AFTER_S), headers={"Connection": "close"})(scope, receive, send)
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. Beyond `MAX_CONNECTIONS`, or the part of one address, its calls are answered with 503."""
+
+    _by_address: Counter[str] = Counter()
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._waiting: asyncio.TimerHandle | None = None
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
+        self._by_address[self._peer] += 1
+        if self._too_many():
+            self.app = SecurityHeaders(_turned_away, https=False)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        self._by_address[self._peer] -= 1
+        if self._by_address[self._peer] <= 0:
+            del self._by_address[self._peer]
+        super().connection_lost(exc)
+
+    def _too_many(self) -> bool:
+        """A proxy that uvicorn trusts speaks for many people, so it may have all connections."""
+        settings = get_settings()
+        if len(self.connections) > settings.max_connections:
+            return True
+        trusted = self.config.forwarded_allow_ips
+        proxies = trusted.split(",") if isinstance(trusted, str) else trusted
+        if self._peer in {proxy.strip() for proxy in proxies} or "*" in proxies:
+            return False
+        return self._by_address[self._peer] > settings.max_connections_per_address
+
+    def _watch(self) -> None:
+        """Run the clock while nothing is being answered and we wait for the client to finish a request."""
+        cycle = self._last_cycle()
+        answering = cycle is not None and not cycle.response_complete
+        if answering or self.transport.is_closing():
+            self._stop_waiting()
+        elif self._waiting is None and not self._is_between_requests():
+            self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _is_between_requests(self) -> bool:
+        """Between two requests uvicorn's own keep-alive timer runs."""
+        idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        return self._last_cycle() is not None and idle
+
+    def _last_cycle(self) -> RequestResponseCycle | None:
+        """uvicorn declares it as always there; before the first request it is not."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
