@@ -11,6 +11,7 @@ from backend.api import (
     authorisation,
     cases,
     checks,
+    life,
     media,
     notices,
     overview,
@@ -27,7 +28,7 @@ from backend.core.logging import configure_logging
 from backend.core.settings import Settings, get_settings
 from backend.tasks import BackgroundWaker
 
-ROUTERS = (auth, sync, media, checks, cases, registry, reference, wechat, notices, overview)
+ROUTERS = (auth, sync, media, checks, cases, registry, reference, wechat, notices, overview, life)
 STREAMED = ("/media/v1/", "/registry/v1/")
 
 ABOUT = """

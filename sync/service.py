@@ -19,14 +19,17 @@ from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.kinds import KINDS, Document
 from backend.models import Grid
-from backend.services import audit, devices, photos, territory
+from backend.services import audit, devices, erased, photos, territory
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync import feed, review, store
+from sync.erased import erased_rows
 from sync.review import Held
 from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
 from sync.schemas import Claims, Incoming, Refused, differs, read_push, to_wire, tombstone, tombstone_op
 from sync.store import Author, Entry, Known, Version, Wanted, Written
+
+NO_FINGERPRINT = b""
 
 
 @dataclass(slots=True)
@@ -55,14 +58,18 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
         raise Forbidden
     rows = read_push(kind, body, max_rows=get_settings().max_batch_rows)
     moment = now()
+    erased.hold_off(session)
+    gone = erased_rows(session, rows)
     vault = Vault(session)
     wanted = [_wanted(row.id, row) for row in rows if row.id is not None]
     store.lock(session, (row.document_id for row in wanted))
     known = store.read(session, wanted, device_id=caller.device_id, vault=vault)
     batch = _new_batch(session, caller=caller, kind=kind, rows=rows, moment=moment, claims=claims)
     answer: list[Document] = []
-    for row in rows:
-        if isinstance(row, Incoming):
+    for place, row in enumerate(rows):
+        if place in gone:
+            answer += _drop(batch, known[row.id] if row.id else None, row)
+        elif isinstance(row, Incoming):
             answer += _take(batch, known[row.id], row)
         else:
             answer += _take_refused(batch, known[row.id] if row.id else None, row)
@@ -105,6 +112,34 @@ def publish(
     batch = Batch(kind, frozenset(), frozenset(), frozenset())
     _apply(batch, known, decision, op=new_id(), grid_id=grid_id)
     _write(session, batch, author=Author(None, None), moment=now(), vault=vault)
+    feed.touch(session, batch.touches)
+
+
+def republish(session: Session, *, document_id: UUID) -> None:
+    """Write a document anew as far as it can be opened: without a member who was erased meanwhile.
+
+    Nothing where every part opens, so that running again does no harm. No check follows: nobody entered anything.
+    """
+    vault = Vault(session)
+    store.lock(session, [document_id])
+    if not store.has_unreadable_parts(session, document_id, vault=vault):
+        return
+    wanted = [Wanted(document_id, document_id, None, deleted=False)]
+    known = store.read(session, wanted, device_id=None, vault=vault)[document_id]
+    if known.master is None or known.kind is None or known.master.state.deleted:
+        return
+    batch = Batch(known.kind, frozenset(), frozenset(), frozenset())
+    decision = Decision(Outcome.APPLIED, known.master.state, changed=True)
+    _apply(batch, known, decision, op=new_id(), grid_id=known.master.grid_id)
+    store.write_versions(session, batch.versions, author=Author(None, None), now=now(), vault=vault)
+    audit.record(
+        session,
+        actor="sync",
+        action="document_written",
+        object_type=known.kind.value,
+        object_id=str(document_id),
+        version=known.master.version,
+    )
     feed.touch(session, batch.touches)
 
 
@@ -155,6 +190,22 @@ def _take(batch: Batch, known: Known, row: Incoming) -> list[Document]:
         return _current(batch, known, row)
     _merge(batch, known, row, fingerprint)
     return _current(batch, known, row)
+
+
+def _drop(batch: Batch, known: Known | None, row: Incoming | Refused) -> list[Document]:
+    """Keep nothing of a row about somebody who was erased, but its name in the ledger, so that its author hears of it.
+
+    The fingerprint stays empty: it would tell who guesses the content that he guessed right.
+    """
+    if known is None:
+        return []
+    echo = isinstance(row, Incoming) and _is_own_tombstone(known, row)
+    if row.op is not None and row.op not in known.fingerprints and not echo:
+        known.fingerprints[row.op] = NO_FINGERPRINT
+        batch.ledger.append(Entry(known.id, row.op, batch.kind, Outcome.ERASED, NO_FINGERPRINT))
+    if isinstance(row, Incoming):
+        return _current(batch, known, row)
+    return [visible(batch.kind, known, grids=batch.grids, op=row.op or known.id)]
 
 
 def _is_own_tombstone(known: Known, row: Incoming) -> bool:

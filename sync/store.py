@@ -1,6 +1,6 @@
 """What a push reads and writes, set-based: one statement a table for a whole batch, however many rows it has."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,24 @@ from sqlmodel import Session
 from backend.core.enums import Kind, Outcome
 from backend.kinds import Document
 from backend.kinds.base import moment
+from backend.services.documents import lock
 from backend.services.records import StoredRow, open_rows, seal_rows
-from backend.services.sealing import Vault
+from backend.services.sealing import Vault, subjects_in
 from sync.rules import DELETED, State
+
+__all__ = [
+    "Author",
+    "Entry",
+    "Known",
+    "Version",
+    "Wanted",
+    "Written",
+    "has_unreadable_parts",
+    "lock",
+    "read",
+    "write_ledger",
+    "write_versions",
+]
 
 
 @dataclass(slots=True)
@@ -84,13 +99,6 @@ class Author:
     device_id: UUID | None
 
 
-def lock(session: Session, document_ids: Iterable[UUID]) -> None:
-    """Lock the ids in sorted order until the end of the transaction, also those that do not exist yet (rule 10)."""
-    keys = sorted({int.from_bytes(document_id.bytes[8:], signed=True) for document_id in document_ids})
-    if keys:
-        session.connection().execute(_LOCK, {"keys": keys})
-
-
 def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, vault: Vault) -> dict[UUID, Known]:
     """What is known of each document: its master, the version each row names, and whether a row was seen before.
 
@@ -113,6 +121,14 @@ def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, 
     if device_id is not None:
         _read_last_pushed(session, known, ids, device_id, vault)
     return known
+
+
+def has_unreadable_parts(session: Session, document_id: UUID, *, vault: Vault) -> bool:
+    """Whether the document as it stands holds parts of somebody whose key is gone."""
+    sealed = session.connection().execute(_SEALED, {"id": document_id}).scalar_one_or_none()
+    subjects = subjects_in([sealed])
+    vault.load(subjects)
+    return not vault.holds(subjects)
 
 
 def _read_masters(session: Session, known: dict[UUID, Known], ids: list[UUID], vault: Vault) -> None:
@@ -225,9 +241,7 @@ def _json(value: Document | list[str]) -> str:
     return msgspec.json.encode(value).decode()
 
 
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(CAST(:keys AS bigint[])) AS key ORDER BY 1) AS sorted"
-)
+_SEALED = text("SELECT sealed FROM document WHERE id = :id")
 _MASTERS = text(
     "SELECT id, kind, grid_id, version, op, deleted, body, sealed FROM document WHERE id = ANY(:ids) FOR UPDATE"
 )

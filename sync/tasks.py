@@ -1,4 +1,4 @@
-"""Jobs of the sync room: outcomes of cases are published to the handhelds of their grid."""
+"""Jobs of the sync room: what happens to cases and by erasures is published to the handhelds of the grid."""
 
 from uuid import UUID
 
@@ -8,8 +8,9 @@ from backend import jobs
 from backend.core.enums import Kind
 from backend.kinds import Document
 from backend.models import Case
+from backend.models import Document as StoredDocument
 from backend.services.case_numbers import case_number
-from sync import service, store
+from sync import feed, service, store
 
 
 @jobs.handler("sync.project_case")
@@ -25,6 +26,21 @@ def project_case(session: Session, case_id: str) -> None:
     if case.grid_id is None:  # of a report outside all grids: there is no handheld to tell
         return
     service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
+
+
+@jobs.handler("sync.announce")
+def announce(session: Session, *, document_id: str) -> None:
+    """Number a document anew in its grid's feed, so that handhelds fetch what became of it: a tombstone."""
+    document = session.get(StoredDocument, UUID(document_id))
+    if document is None:
+        raise jobs.Discard("document_unknown")
+    feed.touch(session, [feed.Touch(document.grid_id, document.id, document.kind)])
+
+
+@jobs.handler("sync.republish")
+def republish(session: Session, *, document_id: str) -> None:
+    """Publish a document without the members who were erased."""
+    service.republish(session, document_id=UUID(document_id))
 
 
 def _outcome(case: Case) -> Document:

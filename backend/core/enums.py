@@ -63,6 +63,7 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
     UNCHANGED = "unchanged"
     QUARANTINED = "quarantined"
+    ERASED = "erased"
 
 
 class QuarantineCode(StrEnum):
@@ -175,3 +176,31 @@ class ImportState(StrEnum):
     CURRENT = "current"
     SUPERSEDED = "superseded"
     FAILED = "failed"
+
+
+class SubjectType(StrEnum):
+    """How the subject of a request under the law of personal data was named."""
+
+    HUMAN = "human"
+    DOCUMENT = "document"
+    CITIZEN = "citizen"
+
+
+class ErasureReason(StrEnum):
+    """Why somebody's data are erased (PIPL, article 47)."""
+
+    SUBJECT_REQUEST = "subject_request"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    PURPOSE_ENDED = "purpose_ended"
+    RETENTION_OVER = "retention_over"
+    UNLAWFUL = "unlawful"
+
+
+class ErasureState(StrEnum):
+    """An erasure waits for a second person, then its key is destroyed (`erasing`), then its traces (`done`)."""
+
+    REQUESTED = "requested"
+    REFUSED = "refused"
+    APPROVED = "approved"
+    ERASING = "erasing"
+    DONE = "done"

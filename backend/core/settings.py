@@ -97,6 +97,8 @@ class Settings(BaseSettings):
 
     firebase_credentials: str = ""
 
+    erasure_ledger: Path | None = None
+
     demo: bool = True
     seed_scale: float = Field(default=1.0, gt=0, le=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -150,6 +152,10 @@ class Settings(BaseSettings):
     def media_location(self) -> str:
         """Where photographs are kept: an `s3://` or `file://` address."""
         return self.media_url or (self.state_dir / "media").as_uri()
+
+    def erasure_ledger_file(self) -> Path:
+        """The file that remembers who was erased, outside the database and its backups."""
+        return self.erasure_ledger or self.state_dir / "trust" / "erasures.jsonl"
 
 
 @lru_cache(maxsize=1)

@@ -76,6 +76,10 @@ class Vault:
         for subject in wrapped.keys() - self._erased:
             self._keys[subject] = self._ring.unwrap(wrapped[subject], subject=subject)
 
+    def holds(self, subjects: Iterable[Subject]) -> bool:
+        """Whether the keys of all these subjects were found by `load` or `provide`."""
+        return set(subjects) <= self._keys.keys()
+
     def provide(self, subjects: Iterable[Subject]) -> None:
         """Read the keys of these subjects and make those that are missing. `SubjectErased` where one was erased."""
         wanted = set(subjects)

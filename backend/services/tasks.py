@@ -5,7 +5,8 @@ from uuid import UUID
 from sqlmodel import Session
 
 from backend import jobs
-from backend.services import registry
+from backend.core.settings import get_settings
+from backend.services import erasure, registry
 
 
 @jobs.handler(registry.IMPORT_JOB)
@@ -18,3 +19,15 @@ def import_dataset(session: Session, *, snapshot_id: str) -> None:
 def forget_upload(_session: Session, *, snapshot_id: str) -> None:
     """Remove the uploaded file of a load that has ended."""
     registry.forget_upload(UUID(snapshot_id))
+
+
+@jobs.handler(erasure.ERASE_JOB)
+def erase(session: Session, *, erasure_id: str) -> None:
+    """Run an approved erasure: destroy the keys, bury the documents."""
+    erasure.erase(session, erasure_id=UUID(erasure_id), ledger_path=get_settings().erasure_ledger_file())
+
+
+@jobs.handler(erasure.TRACES_JOB)
+def erase_traces(session: Session, *, erasure_id: str, tries: int) -> None:
+    """Finish an erasure: remove what is left in the big tables."""
+    erasure.remove_traces(session, erasure_id=UUID(erasure_id), tries=tries)

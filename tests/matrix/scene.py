@@ -13,12 +13,15 @@ from backend.core.clock import now
 from backend.core.db import dialect_url, transaction
 from backend.core.enums import (
     CaseState,
+    ErasureReason,
+    ErasureState,
     ImportState,
     Kind,
     PhotoState,
     ReportState,
     Role,
     SourceType,
+    SubjectType,
     VerdictKind,
 )
 from backend.core.ids import new_id
@@ -30,6 +33,7 @@ from backend.models import (
     Derivative,
     Device,
     Document,
+    Erasure,
     Grid,
     Membership,
     Notice,
@@ -102,6 +106,7 @@ class Scene:
     notices: dict[Role | None, UUID] = field(default_factory=dict)
     workers: dict[Place, Person] = field(default_factory=dict)
     snapshot_id: UUID = field(default_factory=new_id)
+    erasure_id: UUID = field(default_factory=new_id)
 
     def photo_at(self, place: Place, role: Role | None) -> UUID:
         own = place is Place.OWN and role
@@ -115,6 +120,7 @@ def build() -> Scene:
     with transaction(owner) as session:
         grids = _grids(session)
         _refused_import(session, scene.snapshot_id)
+        _requests(session, scene)
         for role in Role:
             scene.people[role] = _person(session, role)
         _terms(session, scene.people[Role.GRID_WORKER], grids)
@@ -125,6 +131,20 @@ def build() -> Scene:
             if owner_role is not None:
                 _own_things(session, scene, owner_role, person)
     return scene
+
+
+def _requests(session: Session, scene: Scene) -> None:
+    """What citizens asked for: nobody of the scene is the one who asked."""
+    erasure = Erasure(
+        id=scene.erasure_id,
+        subject_type=SubjectType.CITIZEN,
+        citizen_id=new_id(),
+        reason=ErasureReason.SUBJECT_REQUEST,
+        state=ErasureState.REQUESTED,
+        requested_at=now(),
+    )
+    session.add(erasure)
+    session.flush()
 
 
 def _grids(session: Session) -> dict[Place, str]:

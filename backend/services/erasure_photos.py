@@ -1,0 +1,71 @@
+"""Photos of what was erased: files, copies, claims and links go, where no other record shows the photo."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend import jobs
+from backend.core.enums import SourceType
+from backend.services.objects import object_store
+
+
+def forget(session: Session, *, source_type: SourceType, source_ids: Sequence[UUID]) -> dict[str, int]:
+    """Unlink the photos of these records or reports, and remove those that nothing else names.
+
+    Files go before the commit: where it fails, the next run finds the rows and removes what is left.
+    """
+    run = session.connection().execute
+    linked = run(_UNLINK, {"type": source_type.value, "sources": list(source_ids)}).scalars().all()
+    return {"photo_link": len(linked), **remove(session, photo_ids=sorted(set(linked)))}
+
+
+def remove(session: Session, *, photo_ids: Sequence[UUID]) -> dict[str, int]:
+    """Remove those of these photos that no link names: files, copies, claims, uploads, keys and rows."""
+    run = session.connection().execute
+    ids = list(run(_LONELY, {"ids": list(photo_ids)}).scalars())
+    if not ids:
+        return {}
+    named = {"ids": ids, "subjects": [photo_id.bytes for photo_id in ids]}
+    keys = run(_FILES, named).scalars().all()
+    for key in keys:
+        object_store().delete(key)
+    counts = {"file": len(keys), "upload": drop_uploads(session, photo_ids=ids)}
+    for part, statement in _DELETES.items():
+        counts[part] = run(statement, named).rowcount
+    return counts
+
+
+def drop_uploads(session: Session, *, photo_ids: Sequence[UUID]) -> int:
+    """Forget unfinished and finished uploads of photos; the media room removes their files."""
+    gone = session.connection().execute(_DROP_UPLOADS, {"ids": list(photo_ids)}).scalars().all()
+    if gone:
+        ids = sorted(str(upload_id) for upload_id in gone)
+        jobs.enqueue(session, "media.forget_uploads", key=ids[0], upload_ids=ids)
+    return len(gone)
+
+
+_DROP_UPLOADS = text("DELETE FROM upload WHERE photo_id = ANY(:ids) RETURNING id")
+_UNLINK = text(
+    "DELETE FROM photo_link WHERE source_type = :type AND source_id = ANY(CAST(:sources AS uuid[])) RETURNING photo_id"
+)
+_LONELY = text(
+    """
+    SELECT id FROM photo WHERE id = ANY(CAST(:ids AS uuid[]))
+      AND NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
+    ORDER BY id FOR UPDATE
+    """
+)
+_FILES = text(
+    """
+    SELECT original_key FROM photo WHERE id = ANY(:ids) AND original_key IS NOT NULL
+    UNION
+    SELECT storage_key FROM derivative WHERE photo_id = ANY(:ids)
+    """
+)
+_DELETES = {
+    "derivative": text("DELETE FROM derivative WHERE photo_id = ANY(:ids)"),
+    "photo": text("DELETE FROM photo WHERE id = ANY(:ids)"),
+    "keys": text("DELETE FROM subject_key WHERE subject_id = ANY(:subjects)"),
+}
