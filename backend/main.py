@@ -7,10 +7,12 @@ from fastapi import FastAPI
 
 from backend import __version__, jobs
 from backend.api import (
+    accounts,
     auth,
     authorisation,
     cases,
     checks,
+    devices,
     life,
     media,
     notices,
@@ -18,6 +20,7 @@ from backend.api import (
     problems,
     reference,
     registry,
+    sessions,
     sync,
     wechat,
 )
@@ -28,7 +31,10 @@ from backend.core.logging import configure_logging
 from backend.core.settings import Settings, get_settings
 from backend.tasks import BackgroundWaker
 
-ROUTERS = (auth, sync, media, checks, cases, registry, reference, wechat, notices, overview, life)
+ROUTERS = (
+    *(auth, sessions, accounts, devices, sync, media, checks, cases),
+    *(registry, reference, wechat, notices, overview, life),
+)
 STREAMED = ("/media/v1/", "/registry/v1/")
 
 ABOUT = """

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.deps import DbSession, allowed, public
 from backend.api.fields import PlainText
-from backend.services import devices, sessions
-from backend.services.sessions import Caller
+from backend.api.limits import address_of
+from backend.services import devices, logins, sessions
+from backend.services.sessions import Caller, Pending
 
 router = APIRouter(prefix="/auth/v1", tags=["登录 auth"])
 
@@ -18,10 +19,15 @@ Issuer = Annotated[Caller, Depends(allowed("auth.issue_code"))]
 
 
 class Login(BaseModel):
+    """`code`: of the authenticator app, or a recovery code, where the account has a second factor. `known_client`: what
+    the last login of this account on this client gave; it keeps wrong passwords of others from slowing this one."""
+
     model_config = ConfigDict(json_schema_extra={"examples": [{"login": "supervisor", "password": "…"}]})
 
     login: Annotated[PlainText, Field(max_length=64)]
     password: Annotated[str, Field(max_length=256)]
+    code: Annotated[str | None, Field(max_length=32)] = None
+    known_client: Annotated[str | None, Field(max_length=256)] = None
 
 
 class TokenPair(BaseModel):
@@ -31,6 +37,20 @@ class TokenPair(BaseModel):
     refresh_token: str
     token_type: str = "Bearer"
     expires_in: int
+
+
+class LoggedIn(TokenPair):
+    """`pending`: what this login is good for until it is done: `password_change` or `totp_enrolment`."""
+
+    pending: Pending | None
+    known_client: str
+
+
+class WipeConfirmation(BaseModel):
+    """`proof`: a JWT signed with the device key (ES256) with `aud` zhiwang and `wipe`, the device's id."""
+
+    device_id: UUID
+    proof: Annotated[str, Field(max_length=4096)]
 
 
 class CodeRequest(BaseModel):
@@ -78,9 +98,10 @@ class Refresh(BaseModel):
 
 
 @router.post("/login", dependencies=[Depends(public("auth.login"))], summary="Office login by password")
-def log_in(body: Login, session: DbSession, request: Request) -> TokenPair:
-    address = request.client.host if request.client else ""
-    return _pair(sessions.log_in(session, login=body.login, password=body.password, address=address))
+def log_in(body: Login, session: DbSession, request: Request) -> LoggedIn:
+    attempt = logins.Attempt(address=address_of(request.scope), **body.model_dump())
+    done = logins.log_in(session, attempt)
+    return LoggedIn(**_pair(done.tokens).model_dump(), pending=done.pending, known_client=done.known_client)
 
 
 @router.post("/enrolment-codes", status_code=201, summary="A one-time code for a worker's handheld")
@@ -103,6 +124,16 @@ def enrol(body: Enrolment, session: DbSession) -> Enrolled:
 @router.post("/refresh", dependencies=[Depends(public("auth.refresh"))], summary="The next pair of tokens")
 def refresh(body: Refresh, session: DbSession) -> TokenPair:
     return _pair(sessions.refresh(session, refresh_token=body.refresh_token, proof=body.proof))
+
+
+@router.post(
+    "/wipe-confirmed",
+    dependencies=[Depends(public("auth.wipe_confirmed"))],
+    status_code=204,
+    summary="A handheld says that it has erased its local store",
+)
+def confirm_wipe(body: WipeConfirmation, session: DbSession) -> None:
+    devices.confirm_wipe(session, device_id=body.device_id, proof=body.proof)
 
 
 def _pair(tokens: sessions.Tokens) -> TokenPair:

@@ -4,7 +4,7 @@ Who is logged in is counted by session, which is one account on one device; the 
 that, so no query is spent on a call that is refused. Everybody else is counted by address: the socket's, or what a
 trusted proxy says (uvicorn's `--forwarded-allow-ips`). So no caller can use up what belongs to another session, and
 nobody who is logged in suffers from a flood at his address. Who logs in shares his address's count with those beside
-him, which is why that one is generous; wrong passwords are counted more strictly by `backend.services.passwords`.
+him, which is why that one is generous; wrong passwords are counted more strictly by `backend.services.login_limits`.
 """
 
 import math
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backend.api.problems import render
 from backend.core.errors import TooManyRequests
 from backend.core.settings import Settings
-from backend.services.sessions import token_key
+from backend.services.tokens import UNREADABLE, token_key
 
 REFRESH = "/auth/v1/refresh"
 LOGINS = ("/auth/v1/login", "/auth/v1/enrol")
@@ -115,6 +115,6 @@ def _session_of(header: str) -> str | None:
             token.strip(), token_key(), algorithms=["HS256"], options={"verify_aud": False, "verify_exp": False}
         )
         sid, over = str(claims["sid"]), float(claims["exp"]) <= time.time()
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+    except (*UNREADABLE, KeyError):
         return None
     return f"over:{sid}" if over else sid

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     access_token_seconds: int = Field(default=600, ge=60, le=600)
     refresh_token_days: int = Field(default=30, ge=1)
     enrolment_code_minutes: int = Field(default=60, ge=1)
+    office_session_hours: int = Field(default=12, ge=1)
+    totp_required: Literal["auto", "true", "false"] = "auto"
+    password_min_length: int = Field(default=12, ge=8, le=128)
+    password_max_age_days: int = Field(default=0, ge=0)
+    password_history: int = Field(default=5, ge=1, le=24)
+    temporary_password_hours: int = Field(default=72, ge=1)
     max_batch_rows: int = Field(default=500, ge=1)
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     max_photo_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
@@ -136,6 +142,12 @@ class Settings(BaseSettings):
         if not self.demo or self.environment == "production":
             return False
         return self.environment == "test" or _is_loopback(self.host)
+
+    def needs_totp(self) -> bool:
+        """Whether office accounts need a second factor: in production, unless the setting says otherwise."""
+        if self.totp_required == "auto":
+            return self.environment == "production"
+        return self.totp_required == "true"
 
     def worker_url(self) -> str:
         """The database the worker logs in to; the API's own where no other is set."""

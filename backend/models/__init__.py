@@ -1,6 +1,16 @@
 """All tables. Importing this package registers every one of them in `SQLModel.metadata`."""
 
-from backend.models.accounts import Account, Device, EnrolmentCode, SessionFamily
+from backend.models.accounts import (
+    Account,
+    Device,
+    EnrolmentCode,
+    LoginFailure,
+    PastPassword,
+    Posting,
+    RecoveryCode,
+    SecondFactor,
+    SessionFamily,
+)
 from backend.models.cases import (
     CalendarDay,
     Case,
@@ -46,16 +56,21 @@ __all__ = [
     "FeedCounter",
     "Grid",
     "Job",
+    "LoginFailure",
     "Membership",
     "Mutation",
     "Notice",
+    "PastPassword",
     "Photo",
     "PhotoLink",
+    "Posting",
     "Quarantine",
+    "RecoveryCode",
     "RegistrationStandard",
     "Report",
     "RoutingRule",
     "RuleSet",
+    "SecondFactor",
     "ServerState",
     "SessionFamily",
     "Snapshot",

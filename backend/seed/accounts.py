@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import insert
@@ -17,7 +18,7 @@ from backend.core.clock import now
 from backend.core.enums import Role
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Account, Membership
+from backend.models import Account, Membership, Posting
 from backend.seed.territory import DEMO_DISTRICT, DEMO_GRIDS
 from backend.services.passwords import hash_password
 
@@ -63,10 +64,9 @@ def seed_accounts(session: Session) -> None:
             "id": new_id(),
             "login": login.login,
             "display_name": login.display_name,
-            "role": login.role,
             "password_hash": password_hash,
-            "territory_code": login.territory_code,
-            "department_code": login.department_code,
+            "password_temporary": False,
+            "password_set_at": moment,
             "active": True,
             "created_at": moment,
         }
@@ -74,13 +74,34 @@ def seed_accounts(session: Session) -> None:
     ]
     accounts: Table = Account.__table__  # type: ignore[attr-defined]
     session.connection().execute(insert(accounts).on_conflict_do_nothing(index_elements=["login"]), rows)
-    _seed_memberships(session, [login for login in logins if login.grid_id])
+    found = session.exec(select(Account.login, Account.id).where(col(Account.login).in_([one.login for one in logins])))
+    ids = dict(found.all())
+    _seed_postings(session, logins, ids)
+    _seed_memberships(session, [login for login in logins if login.grid_id], ids)
 
 
-def _seed_memberships(session: Session, workers: list[DemoLogin]) -> None:
+def _seed_postings(session: Session, logins: list[DemoLogin], ids: dict[str, UUID]) -> None:
+    """A posting for each account that never had one: what an administrator changed since then stays."""
+    posted = set(session.exec(select(Posting.account_id).distinct()))
+    moment = now()
+    session.add_all(
+        Posting(
+            account_id=ids[login.login],
+            role=login.role,
+            territory_code=login.territory_code,
+            department_code=login.department_code,
+            starts_at=moment - TERM_BEGAN,
+            granted_by="seed",
+        )
+        for login in logins
+        if ids[login.login] not in posted
+    )
+    session.flush()
+
+
+def _seed_memberships(session: Session, workers: list[DemoLogin], ids: dict[str, UUID]) -> None:
     """The first ten workers hand their grids over to the next ten (交接班): for a while both hold them."""
-    found = session.exec(select(Account.login, Account.id).where(col(Account.login).in_([w.login for w in workers])))
-    ids, moment = dict(found.all()), now()
+    moment = now()
     rows: list[dict[str, Any]] = [
         {
             "id": new_id(),
@@ -120,8 +141,8 @@ def _office() -> Iterator[DemoLogin]:
     )
     yield login("steward", Role.STEWARD, "数据管理员", "导入业务数据，查看被退回的行")
     yield login("auditor", Role.AUDITOR, "审计员", "本版本暂无界面")
-    yield login("security", Role.SECURITY_ADMIN, "安全管理员", "本版本暂无界面")
-    yield login("admin", Role.SYSTEM_ADMIN, "系统管理员", "为网格员签发掌机绑定码")
+    yield login("security", Role.SECURITY_ADMIN, "安全管理员", "管理三员账号，停用账号，终止会话，远程注销掌机")
+    yield login("admin", Role.SYSTEM_ADMIN, "系统管理员", "建立账号与网格任期，为网格员签发掌机绑定码")
 
 
 def _workers() -> Iterator[DemoLogin]:

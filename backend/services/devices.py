@@ -1,25 +1,31 @@
-"""Handhelds: a one-time code binds a device and its own key to a worker's account."""
+"""Handhelds: a one-time code binds a device and its own key to a worker's account; lost ones are revoked and wiped.
+
+A device is in a caller's reach when the standing posting of its account lies in his territory.
+"""
 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import jwt
+from sqlalchemy import Select, func
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select, update
 
 from backend.core.clock import now
 from backend.core.crypto import token_digest
-from backend.core.enums import Role
+from backend.core.enums import Reach, Role
 from backend.core.errors import Malformed, NotFound, Unauthenticated
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Account, Device, EnrolmentCode
-from backend.services import audit
+from backend.models import Account, Device, EnrolmentCode, Posting
+from backend.services import audit, postings, sessions, tokens
+from backend.services.passwords import CODE_ALPHABET
 from backend.services.sessions import Caller, Tokens, open_family
 
-CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 CODE_LENGTH = 12
 WEB_KEY_MEMBERS = ("kty", "crv", "x", "y")
 
@@ -32,6 +38,24 @@ class CodeRefused(Unauthenticated):
     title_en = "The enrolment code is not valid; ask for a new one"
 
 
+class DeviceState(StrEnum):
+    """`wiping` was told to erase its store and has not said that it did; `wiped` has."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    WIPING = "wiping"
+    WIPED = "wiped"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A handheld and the login of its worker."""
+
+    device: Device
+    login: str
+    state: DeviceState
+
+
 @dataclass(frozen=True, slots=True)
 class NewCode:
     """A code to be typed into one device, once."""
@@ -42,11 +66,14 @@ class NewCode:
 
 def issue_code(session: Session, *, caller: Caller, login: str) -> NewCode:
     """A one-time code for a worker's account inside the caller's territory; `NotFound` for any other."""
-    account = session.exec(select(Account).where(Account.login == login, col(Account.active))).first()
-    if account is None or account.role is not Role.GRID_WORKER:
+    found = session.exec(
+        select(Account, Posting)
+        .join(Posting, postings.in_force(now(), account_id=col(Account.id)))
+        .where(Account.login == login, col(Account.active), Posting.role == Role.GRID_WORKER)
+    ).first()
+    if found is None or not found[1].territory_code.startswith(caller.territory_code):
         raise NotFound
-    if not account.territory_code.startswith(caller.territory_code):
-        raise NotFound
+    account = found[0]
     code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
     expires_at = now() + timedelta(minutes=get_settings().enrolment_code_minutes)
     session.add(
@@ -65,7 +92,8 @@ def issue_code(session: Session, *, caller: Caller, login: str) -> NewCode:
 
 
 def enrol(session: Session, *, code: str, name: str, public_key: dict[str, Any]) -> tuple[Device, Tokens]:
-    """Use up a code and bind the device. `CodeRefused`, or `Malformed` where the key is no public P-256 JWK."""
+    """Use up a code and bind the device. `Malformed` where the key is no public P-256 JWK, else `CodeRefused`, also
+    where the account was locked or became no worker's since the code was issued."""
     key = _checked_key(public_key)
     moment = now()
     claimed = session.exec(
@@ -78,7 +106,7 @@ def enrol(session: Session, *, code: str, name: str, public_key: dict[str, Any])
         .values(used_at=moment)
         .returning(col(EnrolmentCode.account_id))
     ).first()
-    if claimed is None:
+    if claimed is None or not _is_worker(session, claimed[0]):
         raise CodeRefused
     device = Device(id=new_id(), account_id=claimed[0], name=name, public_key=key, enrolled_at=moment)
     session.add(device)
@@ -87,6 +115,74 @@ def enrol(session: Session, *, code: str, name: str, public_key: dict[str, Any])
         session, actor=str(claimed[0]), action="device_enrolled", object_type="device", object_id=str(device.id)
     )
     return device, open_family(session, account_id=claimed[0], device_id=device.id)
+
+
+def listed(
+    session: Session,
+    *,
+    caller: Caller,
+    account_id: UUID | None = None,
+    state: DeviceState | None = None,
+    waiting: bool = False,
+    silent_since: datetime | None = None,
+    before: UUID | None = None,
+    limit: int = 100,
+) -> list[DeviceView]:
+    """Handhelds in the caller's reach, newest first, from `before` on: those of an account, in a state, with changes
+    that wait on them, or not heard of since a moment."""
+    query = _in_reach(caller).order_by(col(Device.id).desc()).limit(limit)
+    if account_id is not None:
+        query = query.where(col(Device.account_id) == account_id)
+    if state is not None:
+        query = query.where(*_in_state(state))
+    if waiting:
+        query = query.where(col(Device.waiting) > 0)
+    if silent_since is not None:
+        query = query.where(func.coalesce(col(Device.last_seen_at), col(Device.enrolled_at)) < silent_since)
+    if before is not None:
+        query = query.where(col(Device.id) < before)
+    return [DeviceView(device, login, state_of(device)) for device, login in session.execute(query)]
+
+
+def revoke(session: Session, *, caller: Caller, device_id: UUID, wipe: bool) -> DeviceView:
+    """End a handheld for good, and with `wipe` have it erase its local store the next time it calls. Safe to repeat.
+
+    What it had not sent is lost with it: `waiting` says how much that was when it last called.
+    """
+    query = _in_reach(caller).where(col(Device.id) == device_id).with_for_update(of=Device)
+    row = session.execute(query).first()
+    if row is None:
+        raise NotFound
+    device, login = row
+    moment = now()
+    if device.revoked_at is None:
+        device.revoked_at = moment
+        _record(session, caller.account_id, "device_revoked", device)
+    if wipe and device.wipe_requested_at is None:
+        device.wipe_requested_at = moment
+        _record(session, caller.account_id, "device_wipe_requested", device)
+    session.flush()
+    sessions.end_of_device(session, actor=caller.account_id, device_id=device.id, reason="device_revoked")
+    return DeviceView(device, login, state_of(device))
+
+
+def confirm_wipe(session: Session, *, device_id: UUID, proof: str) -> None:
+    """Note that a device has erased its store. Only the device itself can say so (`wipe` of the proof is its id);
+    `ProofRequired` tells no unknown device from a wrong proof or one that is not to be wiped. Safe to repeat."""
+    device = session.exec(select(Device).where(Device.id == device_id).with_for_update()).first()
+    known = device is not None and tokens.proves(proof, device.public_key, claim="wipe", value=str(device_id))
+    if device is None or not known or device.wipe_requested_at is None:
+        raise sessions.ProofRequired
+    if device.wipe_confirmed_at is None:
+        device.wipe_confirmed_at = now()
+        _record(session, device.account_id, "device_wipe_confirmed", device)
+
+
+def state_of(device: Device) -> DeviceState:
+    """Where a device stands."""
+    if device.wipe_requested_at is not None:
+        return DeviceState.WIPED if device.wipe_confirmed_at else DeviceState.WIPING
+    return DeviceState.REVOKED if device.revoked_at else DeviceState.ACTIVE
 
 
 def seen(
@@ -100,6 +196,45 @@ def seen(
     if client_time is not None:
         values["skew_ms"] = int((client_time - moment).total_seconds() * 1000)
     session.exec(update(Device).where(col(Device.id) == device_id).values(**values))
+
+
+def _in_reach(caller: Caller) -> Select[Any]:
+    posting: Any = aliased(Posting, postings.standing())
+    query: Select[Any] = (
+        select(Device, col(Account.login))  # type: ignore[assignment]
+        .join(Account, col(Account.id) == Device.account_id)
+        .join(posting, posting.account_id == Account.id)
+    )
+    if Reach.ANY in caller.reach:
+        return query
+    return query.where(posting.territory_code.startswith(caller.territory_code, autoescape=True))
+
+
+def _in_state(state: DeviceState) -> list[Any]:
+    """Conditions that say the same as `state_of`."""
+    asked, confirmed = col(Device.wipe_requested_at), col(Device.wipe_confirmed_at)
+    return {
+        DeviceState.WIPED: [asked.is_not(None), confirmed.is_not(None)],
+        DeviceState.WIPING: [asked.is_not(None), confirmed.is_(None)],
+        DeviceState.REVOKED: [asked.is_(None), col(Device.revoked_at).is_not(None)],
+        DeviceState.ACTIVE: [asked.is_(None), col(Device.revoked_at).is_(None)],
+    }[state]
+
+
+def _is_worker(session: Session, account_id: UUID) -> bool:
+    account, posting = session.get(Account, account_id), postings.current(session, account_id)
+    return account is not None and account.active and posting is not None and posting.role is Role.GRID_WORKER
+
+
+def _record(session: Session, actor: UUID, action: str, device: Device) -> None:
+    audit.record(
+        session,
+        actor=str(actor),
+        action=action,
+        object_type="device",
+        object_id=str(device.id),
+        account=str(device.account_id),
+    )
 
 
 def _checked_key(public_key: dict[str, Any]) -> dict[str, Any]:

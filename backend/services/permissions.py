@@ -18,7 +18,7 @@ from backend.core.db import act_as
 from backend.core.enums import Reach, Role
 from backend.core.errors import Forbidden
 from backend.services.scope import sees_whole_city
-from backend.services.sessions import Caller
+from backend.services.sessions import Caller, hold_back
 
 TABLE = Path(__file__).with_name("permissions.csv")
 PUBLIC = "public"
@@ -48,10 +48,14 @@ def permissions() -> Mapping[str, Permission]:
 
 
 def admit(session: Session, caller: Caller, operation: str) -> Caller:
-    """The caller with the reach of the operation, which the database is told too. `Forbidden` where there is none."""
+    """The caller with the reach of the operation, which the database is told too. `Forbidden` where there is none.
+
+    A login of which something else is due first is held back (`sessions.hold_back`).
+    """
     reach = permissions()[operation].reach.get(caller.role, NOWHERE)
     if not reach:
         raise Forbidden
+    hold_back(caller, operation)
     admitted = replace(caller, reach=reach)
     act_as(session, settings_of(admitted))
     return admitted

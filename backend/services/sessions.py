@@ -5,40 +5,78 @@ holds only the newest generation. Presenting the newest one moves the family on.
 that the answer was lost: the same successor is given again. Anything older was copied, and ends the family.
 A handheld proves with its own ES256 key that it is the one refreshing, however late. Without a device there is no
 such proof, and the repeat is taken for honest for a minute only: else a thief and the owner could take turns for ever.
+
+Each request reads session, account, posting and device afresh, so that whatever was revoked is over at the next one.
 """
 
-import hmac
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-import jwt
-from jwt.types import Options
-from sqlmodel import Session, col, select
+import sqlalchemy
+from sqlmodel import Session, col, select, update
 
 from backend.core.clock import now
 from backend.core.enums import Reach, Role
-from backend.core.errors import Unauthenticated
+from backend.core.errors import NotFound, Unauthenticated, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Account, Device, SessionFamily
+from backend.models import Account, Device, Posting, SecondFactor, SessionFamily
 from backend.services import audit
-from backend.services.passwords import failed_logins, hash_password, password_matches, password_turn
+from backend.services.passwords import hash_password, is_due
+from backend.services.postings import in_force
+from backend.services.tokens import (
+    AUDIENCE,
+    new_access_token,
+    parse_refresh_token,
+    proves,
+    read_access_token,
+    refresh_token,
+    token_key,
+)
 
-AUDIENCE = "zhiwang"
 OLDEST_GENERATION_KEPT = 1
 REPEAT_WITHOUT_DEVICE = timedelta(seconds=60)
 
-__all__ = ["Caller", "Tokens", "hash_password", "identify", "log_in", "open_family", "refresh", "token_key"]
+__all__ = [
+    "AUDIENCE",
+    "Caller",
+    "Pending",
+    "Tokens",
+    "end",
+    "end_all",
+    "hash_password",
+    "hold_back",
+    "identify",
+    "listed",
+    "open_family",
+    "refresh",
+    "token_key",
+]
+
+
+class Pending(StrEnum):
+    """What a person has to do before a login is good for anything else."""
+
+    PASSWORD = "password_change"
+    TOTP = "totp_enrolment"
+
+
+BEFORE_ALL_ELSE = {
+    Pending.PASSWORD: frozenset({"auth.me", "auth.change_password", "auth.end_session"}),
+    Pending.TOTP: frozenset({"auth.me", "auth.totp_enrol", "auth.totp_confirm", "auth.end_session"}),
+}
+"""Operations that a login with something pending is good for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request: an account in its one role, and the handheld it uses, if any.
+    """Who makes a request: an account in the role of its posting in force, and the handheld it uses, if any.
 
-    `reach` is how far the operation at hand goes for that role (`backend.services.permissions`).
+    `reach` is how far the operation at hand goes for that role (`backend.services.permissions`); `pending` is what
+    has to be done first (`hold_back`).
     """
 
     account_id: UUID
@@ -47,6 +85,8 @@ class Caller:
     territory_code: str
     department_code: str | None
     reach: frozenset[Reach] = frozenset()
+    session_id: UUID | None = None
+    pending: Pending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +98,17 @@ class Tokens:
     expires_in: int
 
 
-class LoginRefused(Unauthenticated):
-    """Wrong login or password; which of the two is not told."""
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """One login of an account. `last_refreshed_at` is None until it was refreshed for the first time."""
 
-    code = "login_refused"
-    title_zh = "账号或密码不正确"
-    title_en = "Wrong login or password"
+    id: UUID
+    device_id: UUID | None
+    device_name: str | None
+    created_at: datetime
+    last_refreshed_at: datetime | None
+    expires_at: datetime
+    current: bool
 
 
 class TokenReused(Unauthenticated):
@@ -82,20 +127,28 @@ class ProofRequired(Unauthenticated):
     title_en = "The device's proof is missing or wrong"
 
 
-def log_in(session: Session, *, login: str, password: str, address: str) -> Tokens:
-    """Start a session of an office account by password. `LoginRefused` otherwise, also for grid workers.
+class DeviceWiped(Unauthenticated):
+    """The one 401 that tells a client to erase its local store. It ends when the client has confirmed."""
 
-    `address` is where the call comes from; `TooManyRequests` where too many logins failed from there.
-    """
-    failed_logins.check(address, login)
-    with password_turn():
-        account = session.exec(select(Account).where(Account.login == login, col(Account.active))).first()
-        right = password_matches(password, account.password_hash if account else None)
-    if account is None or not right or account.role is Role.GRID_WORKER:
-        failed_logins.note(address, login)
-        raise LoginRefused
-    audit.record(session, actor=str(account.id), action="login", object_type="account", object_id=str(account.id))
-    return open_family(session, account_id=account.id, device_id=None)
+    code = "device_wiped"
+    title_zh = "本设备已被远程注销，请立即清除本机数据"
+    title_en = "This device was wiped remotely: erase its local data now"
+
+
+class PasswordChangeRequired(ZhiwangError):
+    """The password was given by somebody else, or is older than the policy allows."""
+
+    code = "password_change_required"
+    status = 403
+    title_zh = "请先修改密码"
+    title_en = "Change the password first"
+
+
+class TotpEnrolmentRequired(ZhiwangError):
+    code = "totp_enrolment_required"
+    status = 403
+    title_zh = "请先绑定动态口令"
+    title_en = "Enrol an authenticator app first"
 
 
 def open_family(session: Session, *, account_id: UUID, device_id: UUID | None) -> Tokens:
@@ -106,7 +159,7 @@ def open_family(session: Session, *, account_id: UUID, device_id: UUID | None) -
         account_id=account_id,
         device_id=device_id,
         created_at=moment,
-        expires_at=moment + timedelta(days=get_settings().refresh_token_days),
+        expires_at=moment + _life(device_id),
     )
     session.add(family)
     session.flush()
@@ -115,19 +168,53 @@ def open_family(session: Session, *, account_id: UUID, device_id: UUID | None) -
 
 def refresh(session: Session, *, refresh_token: str, proof: str | None) -> Tokens:
     """The next pair of tokens. `Unauthenticated` and its kinds where the token does not stand."""
-    family_id, generation = _parse_refresh(refresh_token)
+    family_id, generation = parse_refresh_token(refresh_token)
     family = session.exec(select(SessionFamily).where(SessionFamily.id == family_id).with_for_update()).first()
-    if family is None or family.revoked_at is not None or family.expires_at <= now():
+    if family is None:
         raise Unauthenticated
     if family.device_id is not None:
-        _check_proof(session, family.device_id, refresh_token, proof)
+        _check_device(session.get_one(Device, family.device_id), refresh_token, proof)
+    if family.revoked_at is not None or family.expires_at <= now() or not _stands(session, family):
+        raise Unauthenticated
     if generation < family.generation and not _is_honest_repeat(family, generation):
-        _end_family(session, family)
+        _end_reused(session, family)
         raise TokenReused
     if generation >= family.generation:
-        family.generation, family.rotated_at = generation + 1, now()
+        _move_on(family, generation)
         session.flush()
     return _tokens(family)
+
+
+def _move_on(family: SessionFamily, generation: int) -> None:
+    """A handheld that comes back in time stays enrolled; an office login ends at its hour whatever it does."""
+    moment = now()
+    family.generation, family.rotated_at = generation + 1, moment
+    if family.device_id is not None:
+        family.expires_at = moment + _life(family.device_id)
+
+
+def _life(device_id: UUID | None) -> timedelta:
+    settings = get_settings()
+    return timedelta(hours=settings.office_session_hours) if device_id is None else _device_life()
+
+
+def _device_life() -> timedelta:
+    return timedelta(days=get_settings().refresh_token_days)
+
+
+def _stands(session: Session, family: SessionFamily) -> bool:
+    """Whether the account is active and has a posting for this kind of login."""
+    found = session.exec(
+        select(Account, Posting)
+        .join(Posting, in_force(now(), account_id=col(Account.id)))
+        .where(Account.id == family.account_id, col(Account.active))
+    ).first()
+    return found is not None and _fits(found[1].role, family.device_id)
+
+
+def _fits(role: Role, device_id: UUID | None) -> bool:
+    """Grid workers work on handhelds, and nobody else does."""
+    return (role is Role.GRID_WORKER) is (device_id is not None)
 
 
 def _is_honest_repeat(family: SessionFamily, generation: int) -> bool:
@@ -140,96 +227,138 @@ def _is_honest_repeat(family: SessionFamily, generation: int) -> bool:
 
 
 def identify(session: Session, access_token: str) -> Caller:
-    """Who holds this access token, as the account, the device and the session stand now."""
-    try:
-        claims = jwt.decode(access_token, token_key(), algorithms=["HS256"], audience=AUDIENCE)
-        family_id = UUID(claims["sid"])
-    except (jwt.PyJWTError, KeyError, ValueError) as error:
-        raise Unauthenticated from error
-    found = session.exec(
-        select(SessionFamily, Account, Device)
-        .join(Account, col(Account.id) == SessionFamily.account_id)
+    """Who holds this access token, as session, account, posting and device stand now."""
+    claims, moment = read_access_token(access_token), now()
+    found = session.execute(
+        sqlalchemy.select(SessionFamily, Account, Posting, Device, col(SecondFactor.confirmed_at))
+        .join(Account, col(Account.id) == col(SessionFamily.account_id))
+        .join(Posting, in_force(moment, account_id=col(Account.id)), isouter=True)
         .join(Device, col(Device.id) == SessionFamily.device_id, isouter=True)
-        .where(SessionFamily.id == family_id)
+        .join(SecondFactor, col(SecondFactor.account_id) == Account.id, isouter=True)
+        .where(col(SessionFamily.id) == claims.family_id, col(SessionFamily.account_id) == claims.account_id)
     ).first()
     if found is None:
         raise Unauthenticated
-    family, account, device = found
-    if family.revoked_at is not None or not account.active or _is_revoked(device):
+    family, account, posting, device, has_factor = found
+    if device is not None:
+        _check_wipe(device)
+    ended = family.revoked_at is not None or family.expires_at <= moment or _is_revoked(device)
+    if ended or not account.active or posting is None or not _fits(posting.role, family.device_id):
         raise Unauthenticated
-    return Caller(account.id, account.role, family.device_id, account.territory_code, account.department_code)
+    return Caller(
+        account.id,
+        posting.role,
+        family.device_id,
+        posting.territory_code,
+        posting.department_code,
+        session_id=family.id,
+        pending=pending(account, posting.role, has_factor=has_factor is not None),
+    )
+
+
+def pending(account: Account, role: Role, *, has_factor: bool) -> Pending | None:
+    """What this account has to do first. Grid workers have neither password nor second factor: they have a device."""
+    if role is Role.GRID_WORKER:
+        return None
+    if account.password_temporary or is_due(account.password_set_at):
+        return Pending.PASSWORD
+    return None if has_factor or not get_settings().needs_totp() else Pending.TOTP
+
+
+def hold_back(caller: Caller, operation: str) -> None:
+    """`PasswordChangeRequired` or `TotpEnrolmentRequired` where that has to come before this operation."""
+    if caller.pending is None or operation in BEFORE_ALL_ELSE[caller.pending]:
+        return
+    raise PasswordChangeRequired if caller.pending is Pending.PASSWORD else TotpEnrolmentRequired
+
+
+def listed(session: Session, *, account_id: UUID, current: UUID | None = None) -> list[SessionView]:
+    """The sessions of an account that have not ended, newest first."""
+    rows = session.exec(
+        select(SessionFamily, Device)
+        .join(Device, col(Device.id) == SessionFamily.device_id, isouter=True)
+        .where(
+            SessionFamily.account_id == account_id,
+            col(SessionFamily.revoked_at).is_(None),
+            col(SessionFamily.expires_at) > now(),
+        )
+        .order_by(col(SessionFamily.created_at).desc())
+    )
+    return [
+        SessionView(
+            id=family.id,
+            device_id=family.device_id,
+            device_name=device.name if device else None,
+            created_at=family.created_at,
+            last_refreshed_at=family.rotated_at,
+            expires_at=family.expires_at,
+            current=family.id == current,
+        )
+        for family, device in rows
+    ]
+
+
+def end(session: Session, *, actor: UUID, account_id: UUID, session_id: UUID) -> None:
+    """End one session of an account; `NotFound` for one of another account, or one that has ended."""
+    if not _revoke(session, actor=actor, reason="ended", conditions=[*_of(account_id), SessionFamily.id == session_id]):
+        raise NotFound
+
+
+def end_all(
+    session: Session, *, actor: UUID, account_id: UUID, reason: str = "ended", sparing: UUID | None = None
+) -> int:
+    """End all sessions of an account, perhaps but one; gives how many that were."""
+    conditions = _of(account_id)
+    if sparing is not None:
+        conditions.append(SessionFamily.id != sparing)
+    return _revoke(session, actor=actor, reason=reason, conditions=conditions)
+
+
+def end_of_device(session: Session, *, actor: UUID, device_id: UUID, reason: str) -> int:
+    """End all sessions of a handheld."""
+    return _revoke(session, actor=actor, reason=reason, conditions=[SessionFamily.device_id == device_id])
+
+
+def _of(account_id: UUID) -> list[Any]:
+    return [SessionFamily.account_id == account_id]
+
+
+def _revoke(session: Session, *, actor: UUID, reason: str, conditions: list[Any]) -> int:
+    ended = session.exec(
+        update(SessionFamily)
+        .where(col(SessionFamily.revoked_at).is_(None), *conditions)
+        .values(revoked_at=now(), revoked_reason=reason)
+        .returning(col(SessionFamily.id))
+    ).all()
+    entries: list[tuple[str, dict[str, Any]]] = [(str(row[0]), {"reason": reason}) for row in ended]
+    audit.record_many(session, actor=str(actor), action="session_ended", object_type="session", entries=entries)
+    return len(entries)
+
+
+def _check_device(device: Device, refresh_token: str, proof: str | None) -> None:
+    """The device proves itself first; only then it is told that it is to be wiped."""
+    if not proves(proof, device.public_key, claim="rt", value=refresh_token):
+        raise ProofRequired
+    _check_wipe(device)
+    if _is_revoked(device):
+        raise ProofRequired
+
+
+def _check_wipe(device: Device) -> None:
+    if device.wipe_requested_at is not None and device.wipe_confirmed_at is None:
+        raise DeviceWiped(device_id=str(device.id))
 
 
 def _is_revoked(device: Device | None) -> bool:
     return device is not None and device.revoked_at is not None
 
 
-def token_key() -> bytes:
-    """The key of access and refresh tokens."""
-    return get_settings().token_secret.get_secret_value().encode()
-
-
-def _end_family(session: Session, family: SessionFamily) -> None:
+def _end_reused(session: Session, family: SessionFamily) -> None:
     """Committed here and now: the refusal that follows must not roll the revocation back."""
-    family.revoked_at, family.revoked_reason = now(), "reused"
-    audit.record(
-        session,
-        actor=str(family.account_id),
-        action="session_ended",
-        object_type="session",
-        object_id=str(family.id),
-        reason="reused",
-    )
+    _revoke(session, actor=family.account_id, reason="reused", conditions=[SessionFamily.id == family.id])
     session.commit()
 
 
 def _tokens(family: SessionFamily) -> Tokens:
-    seconds = get_settings().access_token_seconds
-    moment = now()
-    claims: dict[str, Any] = {
-        "aud": AUDIENCE,
-        "sub": str(family.account_id),
-        "sid": str(family.id),
-        "iat": moment,
-        "exp": moment + timedelta(seconds=seconds),
-    }
-    access = jwt.encode(claims, token_key(), algorithm="HS256")
-    return Tokens(access, _refresh_token(family.id, family.generation), seconds)
-
-
-def _refresh_token(family_id: UUID, generation: int) -> str:
-    body = f"{family_id.hex}.{generation}"
-    mac = hmac.digest(token_key(), f"refresh.{body}".encode(), "sha256")
-    return f"{body}.{urlsafe_b64encode(mac).decode().rstrip('=')}"
-
-
-def _parse_refresh(token: str) -> tuple[UUID, int]:
-    family, _, rest = token.partition(".")
-    generation, _, _ = rest.partition(".")
-    try:
-        parsed = UUID(family), int(generation)
-    except ValueError as error:
-        raise Unauthenticated from error
-    if not hmac.compare_digest(_refresh_token(*parsed).encode(), token.encode()):
-        raise Unauthenticated
-    return parsed
-
-
-_PROOF_CHECKS: Options = {"require": ["rt"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
-
-
-def _check_proof(session: Session, device_id: UUID, refresh_token: str, proof: str | None) -> None:
-    """The proof is a JWT signed by the device (ES256) that names the refresh token.
-
-    Its times are not looked at: a handheld's clock may be years off, and the token it names is good for one step only.
-    """
-    device = session.get_one(Device, device_id)
-    if device.revoked_at is not None or proof is None:
-        raise ProofRequired
-    try:
-        key = jwt.PyJWK.from_dict(device.public_key, algorithm="ES256")
-        claims = jwt.decode(proof, key, algorithms=["ES256"], options=_PROOF_CHECKS, audience=AUDIENCE)
-    except jwt.PyJWTError as error:
-        raise ProofRequired from error
-    if not hmac.compare_digest(str(claims["rt"]).encode(), refresh_token.encode()):
-        raise ProofRequired
+    access = new_access_token(account_id=family.account_id, family_id=family.id)
+    return Tokens(access, refresh_token(family.id, family.generation), get_settings().access_token_seconds)

@@ -38,6 +38,7 @@ from backend.models import (
     Membership,
     Notice,
     Photo,
+    Posting,
     RegistrationStandard,
     Report,
     SessionFamily,
@@ -105,6 +106,8 @@ class Scene:
     uploads: dict[Role | None, UUID] = field(default_factory=dict)
     notices: dict[Role | None, UUID] = field(default_factory=dict)
     workers: dict[Place, Person] = field(default_factory=dict)
+    postings: dict[Place, UUID] = field(default_factory=dict)
+    memberships: dict[Place, UUID] = field(default_factory=dict)
     snapshot_id: UUID = field(default_factory=new_id)
     erasure_id: UUID = field(default_factory=new_id)
 
@@ -127,6 +130,8 @@ def build() -> Scene:
         for place, grid_id in grids.items():
             scene.places[place] = _things(session, place, grid_id)
             scene.workers[place] = _worker_of(session, grid_id)
+            scene.postings[place] = _posting_of(session, scene.workers[place])
+            scene.memberships[place] = _membership(session, scene.workers[place], grid_id)
         for owner_role, person in scene.people.items():
             if owner_role is not None:
                 _own_things(session, scene, owner_role, person)
@@ -230,6 +235,18 @@ def _terms(session: Session, worker: Person, grids: Mapping[Place, str]) -> None
 def _worker_of(session: Session, grid_id: str) -> Person:
     """A worker of the street or district that a place lies in, as an object for those who manage workers."""
     return _person(session, Role.GRID_WORKER, territory=grid_id[:12], login=f"matrix-worker-{grid_id}")
+
+
+def _posting_of(session: Session, worker: Person) -> UUID:
+    return session.exec(select(Posting.id).where(Posting.account_id == worker.account_id)).one()
+
+
+def _membership(session: Session, worker: Person, grid_id: str) -> UUID:
+    """Beside the one of the scene's own worker."""
+    term = Membership(account_id=worker.account_id, grid_id=grid_id, epoch=2, starts_at=now() - timedelta(days=1))
+    session.add(term)
+    session.flush()
+    return term.id
 
 
 def _things(session: Session, place: Place, grid_id: str) -> Things:

@@ -14,6 +14,7 @@ from backend.models import Account, Case, Citizen, Document, DocumentVersion, Gr
 from backend.services.records import cell_of
 from backend.services.sealing import seal_value
 from backend.services.sessions import Caller
+from tests.people import caller_of, new_account
 
 DISTRICT = "440310"
 HERE = (22.7051, 114.3492)
@@ -29,15 +30,12 @@ def grid_of(session: Session, district: str = DISTRICT) -> str:
 
 def caller(session: Session, login: str) -> Caller:
     account = session.exec(select(Account).where(Account.login == login)).one()
-    return Caller(account.id, account.role, None, account.territory_code, account.department_code)
+    return caller_of(account)
 
 
 def account(session: Session, role: Role, **scope: Any) -> Caller:
     """A new account and its caller."""
-    row = Account(login=f"t-{new_id()}", display_name="synthetic", role=role, created_at=now(), **scope)
-    session.add(row)
-    session.flush()
-    return Caller(row.id, role, None, row.territory_code, row.department_code)
+    return caller_of(new_account(session, role, **scope))
 
 
 @dataclass

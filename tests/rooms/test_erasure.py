@@ -19,7 +19,7 @@ from backend.core.errors import NotFound
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.kinds import Identity
-from backend.models import Account, ErasedSubject
+from backend.models import ErasedSubject
 from backend.seed import synthetic
 from backend.seed.drops import flat
 from backend.services import erased, erasure, erasure_ledger, erasure_requests, registry
@@ -30,6 +30,7 @@ from backend.services.registry_specs import SPECS
 from backend.services.sealing import human
 from backend.services.sessions import Caller
 from sync.erased import erased_rows
+from tests.people import accounts_of, new_account
 from tests.rooms.media_samples import digest, jpeg
 from tests.world import Json, World, document, edited
 
@@ -42,11 +43,9 @@ Drain = Callable[[], int]
 
 def caller_of(role: Role) -> Caller:
     with Session(engine_for("zw_worker")) as session:
-        found = session.exec(select(Account).where(Account.role == role)).first()
-        if found is None:
-            found = Account(login=f"t-{role}", display_name="synthetic", role=role, created_at=now())
-            session.add(found)
-            session.commit()
+        posted = accounts_of(session, role)
+        found = posted[0] if posted else new_account(session, role)
+        session.commit()
         return Caller(found.id, role, None, "", None)
 
 

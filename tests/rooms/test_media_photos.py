@@ -38,6 +38,7 @@ from media.pictures import Picture
 from media.sandbox import DecoderUnavailable, decoder
 from media.service import photo_view, record_completeness
 from media.tasks import OriginalDamaged, process
+from tests.people import accounts_of, posting_of
 from tests.rooms.case_builders import Entries
 from tests.rooms.case_builders import grid_of as case_grid
 from tests.rooms.media_samples import digest, jpeg
@@ -53,13 +54,13 @@ def state_dir(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def worker(session: Session) -> Account:
-    return session.exec(select(Account).where(Account.role == Role.GRID_WORKER)).all()[0]
+    return accounts_of(session, Role.GRID_WORKER)[0]
 
 
 @pytest.fixture
 def other(session: Session, worker: Account) -> Account:
     """A worker of other grids."""
-    workers = session.exec(select(Account).where(Account.role == Role.GRID_WORKER)).all()
+    workers = accounts_of(session, Role.GRID_WORKER)
     return next(account for account in workers if grid_of(session, account) != grid_of(session, worker))
 
 
@@ -69,8 +70,7 @@ def grid_of(session: Session, account: Account) -> str:
 
 
 def office_of(session: Session, territory: str) -> Caller:
-    account = session.exec(select(Account).where(Account.role == Role.SUPERVISOR)).first()
-    assert account is not None
+    account = accounts_of(session, Role.SUPERVISOR)[0]
     return caller_of(account, territory=territory)
 
 
@@ -83,7 +83,7 @@ def sees(session: Session, caller: Caller, photo_id: UUID) -> bool:
 
 
 def caller_of(account: Account, *, role: Role | None = None, territory: str = "") -> Caller:
-    return Caller(account.id, role or account.role, None, territory, None)
+    return Caller(account.id, role or posting_of(account).role, None, territory, None)
 
 
 def entry(photo_id: UUID, content: bytes) -> dict[str, object]:
@@ -433,7 +433,7 @@ def test_a_photo_is_seen_by_its_owner_the_grid_and_the_offices_above(session: Se
     held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
     assert held is not None
     elsewhere = next(grid for grid in grids if grid[:9] != held[:9])
-    office = session.exec(select(Account).where(Account.role == Role.SUPERVISOR)).first()
+    office = accounts_of(session, Role.SUPERVISOR)[0]
     assert office is not None
     photo_id, content = new_id(), jpeg()
     receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg", actor="test")

@@ -73,9 +73,31 @@ def test_the_api_can_not_rewrite_business_records_or_rules(database: str) -> Non
             session.connection().execute(text(f"DELETE FROM {table}"))
 
 
-@pytest.mark.parametrize("table", ["account", "citizen", "report", "membership", "business_record", "rule_set"])
+@pytest.mark.parametrize("table", ["citizen", "report", "business_record", "rule_set"])
 def test_the_api_only_reads_what_the_worker_and_the_command_line_write(database: str, table: str) -> None:
     rights = text("SELECT p, has_table_privilege(:table, p) FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS p")
     with Session(engine_for("zw_api")) as session:
         assert {row.p for row in session.connection().execute(rights, {"table": table}) if row[1]} == set()
         assert session.connection().execute(text(f"SELECT count(*) FROM {table}")).scalar_one() >= 0
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("account", {"display_name", "password_hash", "password_temporary", "password_set_at", "active"}),
+        ("posting", {"ends_at"}),
+        ("membership", {"ends_at"}),
+    ],
+)
+def test_the_api_adds_people_and_ends_terms_and_never_rewrites_who_was_what(
+    database: str, table: str, columns: set[str]
+) -> None:
+    with Session(engine_for("zw_api")) as session:
+        run = session.connection().execute
+        rights = text("SELECT has_table_privilege(:table, 'INSERT'), has_table_privilege(:table, 'DELETE')")
+        assert tuple(run(rights, {"table": table}).one()) == (True, False)
+        changeable = text(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = :table "
+            "AND has_column_privilege(:table, column_name, 'UPDATE')"
+        )
+        assert set(run(changeable, {"table": table}).scalars()) == columns

@@ -33,8 +33,8 @@ from backend.models import (
 )
 from backend.services.case_numbers import case_number
 from backend.services.sealing import seal_value
-from backend.services.sessions import Caller
 from tests.fakes.fcm import LOGIN_REFUSED, SENDER_ID_MISMATCH, UNAVAILABLE, UNREGISTERED, FakeFcm
+from tests.people import accounts_of, caller_of
 from workflows.notify import sending, service
 from workflows.notify.push import FirebasePush, TargetKind
 from workflows.notify.service import Recipient, RecipientType
@@ -54,7 +54,7 @@ def session(database: str) -> Iterator[Session]:
 
 @pytest.fixture
 def worker(session: Session) -> Account:
-    account = session.exec(select(Account).where(Account.role == Role.GRID_WORKER)).first()
+    account = accounts_of(session, Role.GRID_WORKER)[0]
     assert account is not None
     return account
 
@@ -122,10 +122,6 @@ def new_case(session: Session) -> NewCase:
         return case
 
     return make
-
-
-def caller_of(account: Account, device_id: UUID | None = None) -> Caller:
-    return Caller(account.id, account.role, device_id, account.territory_code, account.department_code)
 
 
 def told(session: Session, account: Account, key: str = "k1") -> UUID:

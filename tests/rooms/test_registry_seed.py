@@ -17,6 +17,7 @@ from backend.seed.drops import bad_rows
 from backend.seed.territory import DEMO_GRIDS
 from backend.services import registry
 from backend.services.registry_specs import SPECS
+from tests.people import posting_of
 
 
 def test_seeding_again_changes_nothing_that_lives(session: Session) -> None:
@@ -51,7 +52,13 @@ def test_every_grid_has_a_feed_counter(session: Session) -> None:
 def test_every_demo_login_is_an_account_with_its_role(session: Session) -> None:
     accounts = {account.login: account for account in session.exec(select(Account))}
     for login in load.demo_logins():
-        assert accounts[login.login].role is login.role
+        posting = posting_of(accounts[login.login])
+        assert (posting.role, posting.territory_code, posting.department_code, posting.ends_at) == (
+            login.role,
+            login.territory_code,
+            login.department_code,
+            None,
+        )
         assert accounts[login.login].password_hash
     assert {login.role for login in load.demo_logins()} == set(Role)
 

@@ -11,8 +11,9 @@ from backend.core.enums import Role
 from backend.core.settings import get_settings
 from backend.seed.accounts import DEMO_PASSWORD
 from backend.seed.load import demo_logins, seed_accounts, seed_all
-from backend.services.accounts import LoginTaken, PasswordTooShort, create_account
-from backend.services.sessions import log_in
+from backend.services.accounts import LoginTaken, create_account
+from backend.services.logins import Attempt, log_in
+from backend.services.passwords import PasswordTooShort
 
 
 def _count(table: str) -> int:
@@ -76,6 +77,6 @@ def test_an_account_made_by_hand_logs_in_and_its_name_is_taken(database: str) ->
         make("short")
     make("long enough for this")
     with Session(engine_for("zw_api")) as session:
-        assert log_in(session, login="first", password="long enough for this", address="127.0.0.1").access_token
+        assert log_in(session, Attempt("first", "long enough for this", "127.0.0.1")).tokens.access_token
     with pytest.raises(LoginTaken):
         make("long enough for this")

@@ -5,25 +5,20 @@ from datetime import UTC, datetime, timedelta
 from sqlmodel import Session, select
 
 from backend.core.enums import Role
-from backend.core.ids import new_id
 from backend.kinds.geodesy import SCALE
 from backend.models import Account, Membership
 from backend.seed.load import demo_logins
 from backend.seed.synthetic import point_of_grid
 from backend.seed.territory import DEMO_GRIDS, grids
 from backend.services import territory
+from tests.people import new_account
 
 MOMENT = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
 def a_worker(session: Session) -> Account:
-    account = Account(
-        login=f"w-{new_id()}", display_name="测试", role=Role.GRID_WORKER, created_at=MOMENT, territory_code="440310"
-    )
-    session.add(account)
-    session.flush()
-    return account
+    return new_account(session, Role.GRID_WORKER, territory_code="440310")
 
 
 def term(session: Session, worker: Account, grid_id: str, epoch: int, first: int, last: int | None) -> None:
