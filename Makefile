@@ -13,7 +13,7 @@ STALE := $(shell [ ! -e $(VENV)/.stamp-venv ] || $(PY) -c '' 2>/dev/null || rm -
 PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes
 
 help: ## 列出命令 · list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.stamp-run ## 启动全部服务（PORT=8000）· start everything
 	@exec $(PY) -m backend.dev
@@ -36,6 +36,13 @@ check: $(VENV)/.stamp-test ## 不含测试的检查 · lint, types, import contr
 format: $(VENV)/.stamp-test ## 统一代码格式 · format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+
+.PHONY: canaries bench-trust
+canaries: $(VENV)/.stamp-test ## 一万个合成身份走遍全流程，逐字节查找 · 10,000 synthetic identities, then every byte searched for them
+	@exec $(PY) -m bench.canaries $(ARGS)
+
+bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的影响 · what encryption, audit and authorisation cost
+	@exec $(PY) -m bench.trust $(ARGS)
 
 lock: $(VENV)/.stamp-run ## 重新生成依赖锁文件 · write the lock files anew
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv

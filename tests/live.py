@@ -24,10 +24,13 @@ STOP_SECONDS = 20.0
 
 @dataclass
 class Live:
-    """A running stack. Logs of each process go to `folder`."""
+    """A running stack. Logs of each process go to `folder`. `application` and `worker` are modules of the product, or
+    stand before them to look closer."""
 
     folder: Path
     environment: dict[str, str]
+    application: str = "backend.main:app"
+    worker: str = "backend.worker"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     listener: socket.socket | None = None
 
@@ -42,20 +45,18 @@ class Live:
         if self.listener is None:
             self.listener = socket.create_server(("127.0.0.1", 0))
         descriptor = self.listener.fileno()
-        command = ["uvicorn", "backend.main:app", "--fd", str(descriptor), *SERVER_OPTIONS, "--log-level", "warning"]
+        command = ["uvicorn", self.application, "--fd", str(descriptor), *SERVER_OPTIONS, "--log-level", "warning"]
         self._start("api", command, descriptors=(descriptor,))
         until(self._answers, seconds=60, what=f"API ready; see {self.folder / 'api.log'}")
 
     def start_worker(self) -> None:
         """Start a Celery worker with two pool children."""
-        command = ["celery", "-A", "backend.worker", "worker", "--concurrency", "2", "-l", "WARNING"]
+        command = ["celery", "-A", self.worker, "worker", "--concurrency", "2", "-l", "WARNING"]
         self._start("worker", [*command, "--without-gossip", "--without-mingle"])
 
     def start_beat(self) -> None:
         """Start beat, which sends the sweeper."""
-        self._start(
-            "beat", ["celery", "-A", "backend.worker", "beat", "-s", str(self.folder / "beat"), "-l", "WARNING"]
-        )
+        self._start("beat", ["celery", "-A", self.worker, "beat", "-s", str(self.folder / "beat"), "-l", "WARNING"])
 
     def kill(self, name: str) -> None:
         """End a process and all its children at once, as `kill -9` and the out-of-memory killer do."""

@@ -85,8 +85,14 @@ def _malformed(_: Request, error: Exception) -> JSONResponse:
     faults = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
         return render(NotJson())
-    places = [{"at": ".".join(map(str, fault["loc"])), "fault": fault["type"]} for fault in faults]
+    places = [{"at": _place(fault), "fault": fault["type"]} for fault in faults]
     return render(Malformed(errors=places[:50]))
+
+
+def _place(fault: dict[str, Any]) -> str:
+    """Where a fault is. The name of a field that nobody declared is the caller's own text and may be personal too."""
+    path = [*fault["loc"][:-1], "*"] if fault["type"] == "extra_forbidden" else fault["loc"]
+    return ".".join(map(str, path))
 
 
 def _framework(_: Request, error: Exception) -> JSONResponse:

@@ -1,0 +1,275 @@
+"""Drives canaries through everything a running stack takes from handhelds, departments, citizens and offices."""
+
+import base64
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from uuid import uuid4
+
+from backend.core.enums import Datum
+from backend.core.ids import new_id
+from backend.demo.wechat_api import FakeWechatApi, WechatSender
+from backend.kinds.geodesy import SCALE, gcj02_from_wgs84, to_wgs84
+from bench.canary import files, records
+from bench.canary.answers import Recorder
+from bench.canary.people import Identity, degrees_writings
+from bench.canary.records import Json
+from tests.world import Handheld, World, until
+from workflows.channels import hook
+
+BATCH = 200
+TERMS = 4
+"""Grids that take part: each with two handhelds, whose workers hand it over to one another."""
+
+
+@dataclass
+class Drive:
+    """A run: who is driven through, over which client, and what came of it."""
+
+    everyone: Sequence[Identity]
+    client: Recorder
+    api: FakeWechatApi
+    world: World = field(init=False)
+    first: list[Handheld] = field(default_factory=list)
+    second: list[Handheld] = field(default_factory=list)
+    grids: list[str] = field(default_factory=list)
+    people: dict[int, Json] = field(default_factory=dict)
+    photos: list[str] = field(default_factory=list)
+    reported: dict[str, dict[str, int]] = field(default_factory=lambda: {"lat": {}, "lon": {}})
+
+    def __post_init__(self) -> None:
+        client: Any = self.client
+        self.world = World(client)
+
+    def every(self, step: int) -> list[Identity]:
+        """A share of the canaries, for what is driven one call at a time."""
+        return [one for one in self.everyone if one.number % step == 0]
+
+    def enrol(self) -> None:
+        """Two handhelds in each of some grids."""
+        workers = self.world.workers()
+        half = len(workers) // 2
+        for place in range(TERMS):
+            self.first.append(self.world.handheld(workers[place]))
+            self.second.append(self.world.handheld(workers[half + place]))
+        self.grids = [handheld.grids()[0] for handheld in self.first]
+        for handheld in self.first:
+            target = {"target": f"synthetic-target-{handheld.login}", "kind": "fid"}
+            self.client.put("/notices/v1/push-target", json=target, headers=handheld.headers)
+
+    def of_grid(self, place: int, some: Iterable[Identity]) -> list[Identity]:
+        return [one for one in some if one.number % TERMS == place]
+
+    def enter(self) -> None:
+        """Everybody as a resident; shares of them as owners and tenants, representatives, parties and finders."""
+        for place, handheld in enumerate(self.first):
+            grid = self.grids[place]
+            made = {one.number: records.person(one, grid) for one in self.of_grid(place, self.everyone)}
+            self.people |= made
+            push(handheld, "person", map(_new, made.values()))
+            push(handheld, "house", (_new(records.house(one, grid)) for one in self.of_grid(place, self.every(3))))
+            shops = (_new(records.organisation(one, grid)) for one in self.of_grid(place, self.every(7)))
+            push(handheld, "organisation", shops)
+            push(handheld, "event", (_new(records.event(one, grid)) for one in self.of_grid(place, self.every(11))))
+            lamps = (_new(records.component(one, grid)) for one in self.of_grid(place, self.every(13)))
+            push(handheld, "component", lamps)
+
+    def disagree(self) -> None:
+        """Both handhelds of a grid edit the same people; then some of the records are deleted."""
+        for place, (mine, theirs) in enumerate(zip(self.first, self.second, strict=True)):
+            some = self.of_grid(place, self.every(5))
+            base = [self.people[one.number] for one in some]
+            for handheld, word in ((theirs, "先"), (mine, "后")):
+                changed = [
+                    (records.edit(old, remark=f"{word} {one.text()}", employer=f"{word}{one.name}"), old)
+                    for one, old in zip(some, base, strict=True)
+                ]
+                push(handheld, "person", (_edited(*pair) for pair in changed))
+            gone = [records.house(one, self.grids[place]) for one in some[:50]]
+            push(mine, "house", map(_new, gone))
+            push(mine, "house", (_edited(records.edit(old, _deleted=True), old) for old in gone))
+
+    def refuse(self) -> None:
+        """Rows that are quarantined, of every code."""
+        for place, handheld in enumerate(self.first):
+            grid, elsewhere = self.grids[place], self.grids[(place + 1) % TERMS]
+            rows: list[str] = []
+            for one in self.of_grid(place, self.every(9)):
+                rows += records.refused_rows(one, grid, elsewhere)
+                rows.append(records.reused_op(self.people[one.number], one))
+            push(handheld, "person", rows)
+            handheld.outcomes()
+            self._foreign(handheld, elsewhere)
+
+    def _foreign(self, handheld: Handheld, elsewhere: str) -> None:
+        """Ids of another grid's people, pushed with nothing in them: nothing of theirs may come back."""
+        own = handheld.grids()[0]
+        others = [self.people[one.number] for one in self.everyone if self.people[one.number]["grid_id"] == elsewhere]
+        with self.client.in_full():
+            push(handheld, "person", (_new(_bare(other["id"], own)) for other in others[:20]))
+
+    def replicate(self) -> None:
+        """The first handhelds pull everything of their grids."""
+        for handheld, kind in itertools.product(self.first, ("person", "event", "case")):
+            handheld.pull(kind, limit=500)
+
+    def import_files(self) -> None:
+        """Departments hand over their files; refused rows are read by the steward."""
+        steward = self.world.office("data_steward")
+        sent = {
+            "population": files.population(self.everyone, self.grids),
+            "houses": files.houses(self.every(3), self.grids),
+        }
+        for dataset, content in [*sent.items(), ("population", files.bad_header(self.everyone[0]))]:
+            answer = self.client.post(
+                f"/registry/v1/datasets/{dataset}/imports",
+                content=content,
+                headers={**steward, "Content-Type": "text/csv"},
+            )
+            assert answer.status_code == 202, answer.text
+            snapshot = answer.json()["snapshot_id"]
+            path = f"/registry/v1/imports/{snapshot}"
+            until(lambda p=path: self._loaded(p, steward), seconds=240, what=f"{dataset} loaded")  # type: ignore[misc]
+            self.client.get(f"{path}/rejects", headers=steward)
+        self.client.get("/registry/v1/datasets", headers=steward)
+
+    def _loaded(self, path: str, steward: dict[str, str]) -> bool:
+        return bool(self.client.get(path, headers=steward).json()["state"] in ("current", "failed", "superseded"))
+
+    def report(self) -> None:
+        """Citizens write who they are and what they saw, stand at home, and send photographs."""
+        sender = WechatSender(hook.channel())
+        for one in self.every(25):
+            openid = f"o-synthetic-{one.number}"
+            media = f"media-{one.number}"
+            self.api.photos[media] = files.photo(one)
+            lat, lon = one.lat / SCALE, one.lon / SCALE
+            self._note_place(one, lat, lon)
+            calls = [sender.text(openid, one.text()), sender.location(openid, lat, lon), sender.text(openid, "提交")]
+            if one.number % 100 == 0:
+                calls.insert(1, sender.image(openid, media))
+            for call in calls:
+                self.client.post("/channels/wechat", params=call.params, content=call.body)
+
+    def _note_place(self, one: Identity, lat: float, lon: float) -> None:
+        """WeChat writes six decimals of GCJ-02: that writing counts as well, and what becomes of it in WGS-84."""
+        said = [round(angle, 6) for angle in gcj02_from_wgs84(lat, lon)]
+        back = to_wgs84(said[0], said[1], Datum.GCJ02)
+        for name, angles in (("lat", (said[0], back[0])), ("lon", (said[1], back[1]))):
+            for angle in angles:
+                self.reported[name] |= dict.fromkeys(degrees_writings(round(angle * SCALE)), one.number)
+
+    def photograph(self) -> None:
+        """Handhelds send photographs with metadata, in one piece and by tus with a telling file name."""
+        for one in self.every(100):
+            place = one.number % TERMS
+            handheld, content, photo_id = self.first[place], files.photo(one), str(new_id())
+            entry = {
+                "photo_id": photo_id,
+                "sha256": sha256(content).hexdigest(),
+                "size": len(content),
+                "mime": "image/jpeg",
+            }
+            push(handheld, "event", [_new(records.event(one, self.grids[place], [entry]))])
+            declared = {
+                "photo_id": photo_id,
+                "sha256": entry["sha256"],
+                "filetype": "image/jpeg",
+                "filename": one.text(),
+            }
+            if one.number % 200:
+                self.client.post(
+                    "/media/v1/photos",
+                    data={**declared, "mime": "image/jpeg"},
+                    files={"file": (f"{one.id_number}.jpg", content, "image/jpeg")},
+                    headers=handheld.headers,
+                )
+            else:
+                self._tus(handheld, declared, content)
+            self.photos.append(photo_id)
+
+    def _tus(self, handheld: Handheld, declared: Json, content: bytes) -> None:
+        encoded = ",".join(f"{key} {base64.b64encode(str(value).encode()).decode()}" for key, value in declared.items())
+        tus = {**handheld.headers, "Tus-Resumable": "1.0.0"}
+        made = self.client.post(
+            "/media/v1/uploads", headers={**tus, "Upload-Length": str(len(content)), "Upload-Metadata": encoded}
+        )
+        assert made.status_code == 201, made.text
+        chunk = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+        sent = self.client.patch(made.headers["Location"], content=content, headers=chunk)
+        assert sent.status_code == 204, sent.text
+
+    def look(self) -> None:
+        """What offices and handhelds read: photographs, verdicts with evidence, notices, counts, metrics."""
+        desk = self.world.office("supervisor")
+        for photo_id, handheld in itertools.product(self.photos, self.first[:1]):
+            for path in ("", "/large", "/thumb", "/thumb.webp"):
+                self.client.get(f"/media/v1/photos/{photo_id}{path}", headers=handheld.headers)
+        for one in self.every(50):
+            listed = self.client.get(
+                "/checks/v1/verdicts", params={"document_id": self.people[one.number]["id"]}, headers=desk
+            )
+            for verdict in listed.json() if listed.is_success else ():
+                self.client.get(f"/checks/v1/verdicts/{verdict['id']}", headers=desk)
+        for handheld in (*self.first, *self.second):
+            self.client.get("/notices/v1/inbox", headers=handheld.headers)
+        for path in ("/metrics", "/overview/v1/counts", "/checks/v1/summary", "/cases/v1/summary", "/openapi.json"):
+            self.client.get(path, headers=desk)
+
+    def handle_cases(self, most: int) -> int:
+        """A supervisor takes cases to their end, with notes about the people in them; gives how many."""
+        desk = self.world.office("supervisor")
+        page = self.client.get("/cases/v1/cases", params={"limit": min(most, 200)}, headers=desk).json()
+        notes = itertools.cycle(self.everyone)
+        for case in page["cases"][:most]:
+            path = f"/cases/v1/cases/{case['id']}"
+            for action, body in STEPS:
+                tag = self.client.get(path, headers=desk).headers["ETag"]
+                noted = {**body, "note": next(notes).text()}
+                self.client.post(f"{path}/actions/{action}", json=noted, headers={**desk, "If-Match": tag})
+            # An action that the case does not allow any more, and one with text where a code belongs.
+            self.client.post(
+                f"{path}/actions/claim", json={"note": next(notes).text()}, headers={**desk, "If-Match": '"1"'}
+            )
+            bad = {"department_code": next(notes).text(), "reason": next(notes).phone}
+            self.client.post(f"{path}/actions/dispatch", json=bad, headers={**desk, "If-Match": '"1"'})
+        return len(page["cases"])
+
+
+STEPS: tuple[tuple[str, Json], ...] = (
+    ("claim", {}),
+    ("dispatch", {"department_code": "urban-management", "reason": "responsible_unit"}),
+    ("close", {"outcome": "resolved", "reason": "confirmed_on_site"}),
+)
+
+
+def push(handheld: Handheld, kind: str, rows: Iterable[str]) -> None:
+    """Push rows, given as JSON text, in batches as handhelds do."""
+    for some in _batches(rows):
+        answer = handheld.client.post(f"/sync/v1/{kind}/push", content=_body(some), headers=handheld.headers)
+        assert answer.status_code == 200, answer.text
+
+
+def _batches(rows: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(rows)
+    while some := list(itertools.islice(remaining, BATCH)):
+        yield some
+
+
+def _body(rows: Sequence[str]) -> bytes:
+    return ('{"rows":[' + ",".join(rows) + "]}").encode()
+
+
+def _bare(document_id: str, grid: str) -> Json:
+    return {"id": document_id, "grid_id": grid, "name": "x", "op": str(uuid4()), "_deleted": False}
+
+
+def _new(document: Json) -> str:
+    return json.dumps({"newDocumentState": document}, ensure_ascii=False)
+
+
+def _edited(document: Json, before: Json) -> str:
+    return json.dumps({"newDocumentState": document, "assumedMasterState": before}, ensure_ascii=False)

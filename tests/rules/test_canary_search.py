@@ -1,0 +1,65 @@
+"""The searcher behind `make canaries` finds what was planted, wherever and however, and nothing else."""
+
+import random
+
+import pytest
+from stdnum.cn import ric
+
+from bench.canary.needles import Searcher, writings_of
+from bench.canary.people import MOST, identity
+
+SOME = [identity(number) for number in (0, 1, 77, 9_999, MOST - 1)]
+VALUES = [
+    pytest.param(one.number, field, writing, id=f"{field}-{one.number}-{place}")
+    for one in SOME
+    for field, writings in one.values().items()
+    for place, writing in enumerate(writings)
+]
+
+
+def test_id_numbers_are_valid_and_all_values_are_distinct() -> None:
+    everyone = [identity(number) for number in range(MOST)]
+    for field in ("name", "id_number", "phone", "address", "lat", "lon"):
+        assert len({getattr(one, field) for one in everyone}) == MOST
+    assert all(ric.calc_check_digit(one.id_number) == one.id_number[-1] for one in everyone)
+
+
+@pytest.mark.parametrize(("number", "field", "writing"), VALUES)
+def test_a_planted_value_is_found_in_every_encoding(number: int, field: str, writing: str) -> None:
+    searcher = Searcher(SOME)
+    noise = random.Random(7).randbytes(500)
+    for encoding, written in writings_of(writing):
+        if encoding.startswith("base64") and field in ("lat", "lon"):
+            continue
+        found = searcher.search(noise + b"\0" + written + b"\0" + noise)
+        assert (field, number) in {(one.field, one.number) for one in found}, encoding
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_a_place_is_found_in_base64(shift: int) -> None:
+    import base64
+
+    one = SOME[3]
+    written = base64.b64encode(b"x" * shift + f'{{"lat":{one.lat},"lon":{one.lon}}}'.encode())
+    assert {found.number for found in Searcher(SOME).search(written)} == {one.number}
+
+
+def test_marks_of_other_people_and_random_digits_are_no_sightings() -> None:
+    strangers = "".join(identity(number).text() for number in range(100, 140))
+    digits = "".join(random.Random(3).choices("0123456789", k=200_000))
+    assert Searcher(SOME).search(f"{strangers}{digits}".encode()) == []
+    assert Searcher(SOME).search(f"a{SOME[3].phone}".encode()) == []
+
+
+def test_masked_writings_are_no_sightings() -> None:
+    from backend.services import masking
+
+    for one in SOME:
+        masked = [
+            masking.mask_name(one.name),
+            masking.mask_id_number(one.id_number),
+            masking.mask_phone(one.phone),
+            masking.mask_address(one.address),
+            masking.mask_date(one.birth_date),
+        ]
+        assert Searcher(SOME).search("，".join(masked).encode()) == []
