@@ -28,6 +28,7 @@ import httpx
 
 from backend.core.ids import new_id
 from backend.core.settings import PROJECT_ROOT
+from backend.dev import SERVER_OPTIONS
 from backend.seed import synthetic
 from backend.seed.accounts import demo_logins
 from bench.stack import OwnStack, own_stack, run_module
@@ -150,7 +151,7 @@ def api(stack: OwnStack, name: str, application: str) -> Iterator[Side]:
     run_module("bench.trust_side", name, "seed", str(SCALE), environment=environment)
     listener = socket.create_server(("127.0.0.1", 0))
     log = (stack.folder / f"{name}.log").open("ab")
-    command = [sys.executable, "-m", "uvicorn", application, "--fd", str(listener.fileno()), "--no-access-log"]
+    command = [sys.executable, "-m", "uvicorn", application, "--fd", str(listener.fileno()), *SERVER_OPTIONS]
     process = subprocess.Popen(
         command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log, pass_fds=(listener.fileno(),)
     )
