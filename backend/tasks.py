@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from backend import jobs
-from backend.core.clock import now
+from backend.core.clock import CITY_TIME, now
 from backend.core.db import engine_for, transaction
 from backend.core.errors import ZhiwangError
 from backend.core.logging import get_logger, log_context
@@ -29,6 +29,8 @@ PRUNE_EVERY_S = 3600
 PRUNED_AT_ONCE = 50_000
 DONE_JOBS_KEPT = timedelta(days=7)
 SWEPT_EXPIRE_S = 60
+DAILY_EVERY_S = 3600
+DAILY_JOB = "life.daily"
 
 log = get_logger(__name__)
 
@@ -62,6 +64,7 @@ def make_celery() -> Celery:
                 "options": {"expires": SWEPT_EXPIRE_S},
             },
             "prune": {"task": "zhiwang.prune", "schedule": PRUNE_EVERY_S, "options": {"expires": PRUNE_EVERY_S}},
+            "daily": {"task": "zhiwang.daily", "schedule": DAILY_EVERY_S, "options": {"expires": DAILY_EVERY_S}},
         },
         beat_max_loop_interval=5,
         timezone="Asia/Shanghai",
@@ -101,6 +104,14 @@ def prune() -> None:
         with transaction(engine_for("zw_worker")) as session:
             pruned = jobs.prune(session, before=now() - DONE_JOBS_KEPT, limit=PRUNED_AT_ONCE)
         log.info("done jobs pruned", jobs=pruned)
+
+
+@celery.task(name="zhiwang.daily")  # type: ignore[untyped-decorator]
+def daily() -> None:
+    """Ask for the work of the day, in the city's time. Asked every hour, it is done once, also after a lost night."""
+    day = now().astimezone(CITY_TIME).date().isoformat()
+    with transaction(engine_for("zw_worker")) as session:
+        jobs.enqueue(session, DAILY_JOB, key=day, day=day)
 
 
 def run_batch(name: str, *, end: float = math.inf) -> int:

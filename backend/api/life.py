@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Query, status
 
 from backend.api.deps import DbSession, allowed
 from backend.core.enums import ErasureState
-from backend.services import erasure_requests
-from backend.services.life_schemas import ErasurePage, ErasureRequest, ErasureView
+from backend.services import erasure_requests, retention
+from backend.services.life_schemas import ErasurePage, ErasureRequest, ErasureView, RetentionRunPage
 from backend.services.sessions import Caller
 
 router = APIRouter(prefix="/life/v1", tags=["数据生命周期 life of data"])
@@ -57,3 +57,17 @@ def refuse_erasure(
     erasure_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("life.refuse_erasure"))]
 ) -> ErasureView:
     return erasure_requests.refuse(session, caller=caller, erasure_id=erasure_id)
+
+
+@router.get(
+    "/retention-runs",
+    summary="What was removed because it was kept long enough, newest first",
+    dependencies=[Depends(allowed("life.retention_runs"))],
+)
+def list_retention_runs(
+    session: DbSession,
+    rule: Annotated[str | None, Query(max_length=32)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+) -> RetentionRunPage:
+    return retention.runs(session, rule=rule, limit=limit, before=before)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Response
 
 from backend import __version__
 from backend.api.deps import DbSession, allowed
-from backend.services import reference
+from backend.services import purposes, reference
 from backend.services.epoch import current_epoch
 from backend.services.sessions import Caller
 from sync.schemas import CURRENT_SCHEMA, OLDEST_SCHEMA
@@ -92,6 +92,15 @@ def calendar(session: DbSession, known: IfNoneMatch = "") -> Response:
 )
 def kinds(known: IfNoneMatch = "") -> Response:
     return _answer({"kinds": reference.kinds()}, known)
+
+
+@router.get(
+    "/purposes",
+    dependencies=[Depends(allowed("reference.purposes"))],
+    summary="Why each personal field is kept, on which legal ground, and until when",
+)
+def all_purposes(known: IfNoneMatch = "") -> Response:
+    return _answer({"purposes": purposes.as_rows()}, known)
 
 
 def _answer(value: Any, known: str) -> Response:

@@ -24,7 +24,7 @@ from backend.models.checks import RuleSet, Verdict
 from backend.models.citizens import Citizen, Report, WechatMessage
 from backend.models.documents import Conflict, Document, DocumentVersion, Feed, FeedCounter, Mutation, Quarantine
 from backend.models.jobs import BeatSlot, Job
-from backend.models.life import Erasure
+from backend.models.life import Erasure, RetentionRule, RetentionRun
 from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
@@ -68,6 +68,8 @@ __all__ = [
     "RecoveryCode",
     "RegistrationStandard",
     "Report",
+    "RetentionRule",
+    "RetentionRun",
     "RoutingRule",
     "RuleSet",
     "SecondFactor",

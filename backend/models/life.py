@@ -1,8 +1,9 @@
-"""The life of data: requests to erase somebody, and what became of them."""
+"""The life of data: requests of and about people, how long rows are kept, and what was removed."""
 
+from datetime import date
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, LargeBinary
+from sqlalchemy import CheckConstraint, LargeBinary, UniqueConstraint
 from sqlmodel import Field
 
 from backend.core.enums import ErasureReason, ErasureState, SubjectType
@@ -35,3 +36,29 @@ class Erasure(SQLModel, table=True):
     decided_at: datetime | None = time_field(default=None)
     finished_at: datetime | None = time_field(default=None)
     report: Json = json_field(default_factory=dict)
+
+
+class RetentionRule(SQLModel, table=True):
+    """How long rows are kept that a rule of `backend.services.retention` names. Without a row the rule does not run."""
+
+    __tablename__ = "retention_rule"
+
+    code: str = Field(primary_key=True, max_length=32)
+    days: int
+    reason: str = Field(max_length=255)
+
+
+class RetentionRun(SQLModel, table=True):
+    """What one run of a rule removed: rows older than `before`; `oldest_kept` is the oldest that is left."""
+
+    __tablename__ = "retention_run"
+    __table_args__ = (UniqueConstraint("rule", "day"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    rule: str = Field(max_length=32)
+    day: date
+    place: str = Field(max_length=32)
+    at: datetime = time_field()
+    before: datetime = time_field()
+    removed: int
+    oldest_kept: datetime | None = time_field(default=None)

@@ -26,6 +26,7 @@ from backend.models import (
     FeedCounter,
     Grid,
     RegistrationStandard,
+    RetentionRule,
     RoutingRule,
     RuleSet,
     ServerState,
@@ -113,6 +114,7 @@ def seed_code_tables(session: Session) -> None:
     _write(session, CaseQueue, _csv("case_queues"))
     _write(session, RegistrationStandard, _standards())
     _write(session, RoutingRule, _routing_rules())
+    _write(session, RetentionRule, _retention_rules(), keep=True)
     _write(session, CalendarDay, _calendar())
     _write(session, Dataset, _csv("datasets"))
     _write(session, RuleSet, [_rule_set()], keep=True)
@@ -180,6 +182,11 @@ def _grids() -> Iterable[Row]:
 def _standards() -> Iterable[Row]:
     for row in _csv("registration_standards"):
         yield {**row, "limit_amount": int(row["limit_amount"]), "urgent": row["urgent"] == "1"}
+
+
+def _retention_rules() -> Iterable[Row]:
+    """Written once: how long things are kept is the city's to change."""
+    return [{**row, "days": int(row["days"])} for row in _csv("retention_rules")]
 
 
 def _routing_rules() -> Iterable[Row]:

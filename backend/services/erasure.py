@@ -11,7 +11,7 @@ the rows of subjects with a tombstone.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -115,6 +115,29 @@ def replay(session: Session, *, ledger_path: Path) -> int:
     )
     audit.record(session, actor=ACTOR, action="traces_removed", object_type="erasure", object_id="ledger", **traces)
     return len(lines)
+
+
+def remove_leftovers(session: Session, since: datetime) -> int:
+    """Keys, records and indexes of erased people that were written beside their erasure; gives how many there were.
+
+    The gate leaves none. This is the second wall: it reads what was written since, opens nothing, and acts only on
+    subjects with a tombstone.
+    """
+    run = session.connection().execute
+    found: int = run(_LEFTOVER_KEYS).rowcount
+    rows = run(_WRITTEN_SINCE, {"since": since}).all()
+    gone = sealing.erased_among(session, sealing.subjects_in(row.sealed for row in rows))
+    named = [row for row in rows if gone & sealing.subjects_in([row.sealed])]
+    own = [row.id for row in named if row.kind in HUMAN_KINDS]
+    found += _bury(session, own).get("document", 0)
+    nesting = [row.id for row in named if row.kind not in HUMAN_KINDS]
+    _republish(session, nesting)
+    return found + len(nesting)
+
+
+def _republish(session: Session, document_ids: Sequence[UUID]) -> None:
+    ask = [jobs.NewJob(REPUBLISH_JOB, f"{one}:{new_id()}", {"document_id": str(one)}) for one in document_ids]
+    jobs.enqueue_many(session, ask)
 
 
 def _note_replayed(session: Session, line: Line, counts: Counts) -> None:
@@ -243,13 +266,7 @@ def _remove_traces(session: Session, subjects: Sequence[bytes]) -> Counts:
     named: dict[str, Any] = {"subjects": list(subjects), "kinds": HUMAN_KINDS, "datasets": HUMAN_DATASETS}
     counts = _bury(session, [row.id for row in run(_OWN_DOCUMENTS, named)])
     nesting = [row.id for row in run(_NESTING, named)]
-    jobs.enqueue_many(
-        session,
-        [
-            jobs.NewJob(REPUBLISH_JOB, f"{document_id}:{new_id()}", {"document_id": str(document_id)})
-            for document_id in nesting
-        ],
-    )
+    _republish(session, nesting)
     found = {
         "republished": len(nesting),
         "fingerprint": run(_ERASE_FINGERPRINTS, named).scalar_one(),
@@ -270,6 +287,10 @@ def _sum(*parts: Counts) -> Counts:
 _NAMES = "EXISTS (SELECT FROM unnest(CAST(:subjects AS bytea[])) AS gone (subject) WHERE position(subject IN {}) > 0)"
 _PATIENCE = text("SET LOCAL statement_timeout = '480s'")
 _LOADING = text("SELECT EXISTS (SELECT FROM snapshot WHERE state = 'loading')")
+_LEFTOVER_KEYS = text("DELETE FROM subject_key k USING erased_subject e WHERE k.subject_id = e.subject_id")
+_WRITTEN_SINCE = text(
+    "SELECT id, kind, sealed FROM document WHERE updated_at > :since AND NOT deleted AND sealed IS NOT NULL"
+)
 _DEVICES = text(
     """
     SELECT count(DISTINCT device.id) FROM device

@@ -1,5 +1,6 @@
 """Requests under the law of personal data, as the API takes and shows them."""
 
+from datetime import date
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -63,6 +64,26 @@ class ErasureView(BaseModel):
     decided_at: AwareDatetime | None
     finished_at: AwareDatetime | None
     report: Annotated[dict[str, Any], Field(examples=[{"keys": 2, "document": 1, "devices": 1, "file": 2}])]
+
+
+class RetentionRunView(BaseModel):
+    """What a rule removed on a day, and the oldest that is left."""
+
+    id: UUID
+    rule: Annotated[str, Field(examples=["wechat_message"])]
+    day: date
+    place: Annotated[str, Field(examples=["wechat_message"])]
+    at: AwareDatetime
+    before: AwareDatetime
+    removed: int
+    oldest_kept: AwareDatetime | None
+
+
+class RetentionRunPage(BaseModel):
+    """Runs, newest first; pass `next` as `before` for the page after."""
+
+    runs: list[RetentionRunView]
+    next: UUID | None
 
 
 class ErasurePage(BaseModel):

@@ -1,12 +1,14 @@
 """Job handlers of the base nouns."""
 
+from datetime import date
 from uuid import UUID
 
 from sqlmodel import Session
 
 from backend import jobs
 from backend.core.settings import get_settings
-from backend.services import erasure, registry
+from backend.services import erasure, registry, retention
+from backend.tasks import DAILY_JOB
 
 
 @jobs.handler(registry.IMPORT_JOB)
@@ -25,6 +27,18 @@ def forget_upload(_session: Session, *, snapshot_id: str) -> None:
 def erase(session: Session, *, erasure_id: str) -> None:
     """Run an approved erasure: destroy the keys, bury the documents."""
     erasure.erase(session, erasure_id=UUID(erasure_id), ledger_path=get_settings().erasure_ledger_file())
+
+
+@jobs.handler(DAILY_JOB)
+def daily(session: Session, *, day: str) -> None:
+    """Ask for each rule of retention."""
+    retention.ask_for_runs(session, day=date.fromisoformat(day))
+
+
+@jobs.handler(retention.JOB)
+def retain(session: Session, *, rule: str, day: str) -> None:
+    """Remove what one rule says has been kept long enough."""
+    retention.run(session, code=rule, day=date.fromisoformat(day))
 
 
 @jobs.handler(erasure.TRACES_JOB)

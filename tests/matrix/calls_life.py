@@ -19,5 +19,7 @@ CALLS: dict[str, Any] = {
     "life.list_erasures": Call(lambda _: Ask("GET", "/life/v1/erasures")),
     "life.read_erasure": _erasure("GET"),
     "life.approve_erasure": _erasure("POST", "/approve"),
+    "reference.purposes": Call(lambda _: Ask("GET", "/reference/v1/purposes")),
+    "life.retention_runs": Call(lambda _: Ask("GET", "/life/v1/retention-runs")),
     "life.refuse_erasure": _erasure("POST", "/refuse"),
 }
