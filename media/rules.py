@@ -36,6 +36,7 @@ class Failure(StrEnum):
     MEMORY = "decode_memory"
     TIME = "decode_time"
     CRASHED = "decode_crashed"
+    LOST = "original_lost"
 
 
 FAILURE_TEXTS: Mapping[Failure, tuple[str, str]] = {
@@ -47,6 +48,10 @@ FAILURE_TEXTS: Mapping[Failure, tuple[str, str]] = {
     Failure.MEMORY: ("照片解码占用内存过多，已停止处理", "Decoding the photo took too much memory"),
     Failure.TIME: ("照片解码时间过长，已停止处理", "Decoding the photo took too long"),
     Failure.CRASHED: ("照片无法安全解码，已停止处理", "The photo could not be decoded safely"),
+    Failure.LOST: (
+        "照片原件在服务器故障中丢失，请重新拍摄",
+        "The original was lost by the server",
+    ),
 }
 
 

@@ -33,6 +33,7 @@ from backend.backup.manifest import (
     write,
 )
 from backend.backup.media import Named, effective_mode, named_objects, write_media
+from backend.backup.programs import Connection
 from backend.core.clock import now
 from backend.core.settings import Settings
 from backend.services.objects import flush_to_disk, object_store
@@ -99,7 +100,7 @@ def create_base(settings: Settings, *, to: Path | None, say: Say) -> Backup:
 
 
 @contextmanager
-def snapshot(address: str) -> Iterator[tuple[psycopg.Connection[tuple[object, ...]], str]]:
+def snapshot(address: str) -> Iterator[tuple[Connection, str]]:
     """A connection that sees one state of the database, and the name under which `pg_dump` sees the same."""
     if not address:
         raise BackupError(
@@ -107,7 +108,9 @@ def snapshot(address: str) -> Iterator[tuple[psycopg.Connection[tuple[object, ..
             "no database: `make run` starts one, or set MIGRATION_DATABASE_URL",
         )
     try:
-        connection = psycopg.connect(address, connect_timeout=10, application_name=programs.APPLICATION)
+        connection = psycopg.connect(
+            programs.libpq_address(address), connect_timeout=10, application_name=programs.APPLICATION
+        )
     except psycopg.OperationalError as error:
         raise BackupError("无法连接数据库", "cannot connect to the database") from error
     with connection:
@@ -116,7 +119,7 @@ def snapshot(address: str) -> Iterator[tuple[psycopg.Connection[tuple[object, ..
         yield connection, str(_one(connection, "SELECT pg_export_snapshot()"))
 
 
-def read_facts(connection: psycopg.Connection[tuple[object, ...]], *, with_counts: bool) -> Facts:
+def read_facts(connection: Connection, *, with_counts: bool) -> Facts:
     """What the manifest says of this state of the database."""
     entries, newest = connection.execute(_AUDIT_HEAD).fetchone() or (0, "")
     return Facts(
@@ -132,7 +135,7 @@ def read_facts(connection: psycopg.Connection[tuple[object, ...]], *, with_count
     )
 
 
-def count_rows(connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
     """The number of rows of each table."""
     names = [str(name) for (name,) in connection.execute(_TABLES)]
     counts = {}
@@ -236,7 +239,7 @@ def _finish(
     return read(target)
 
 
-def _one(connection: psycopg.Connection[tuple[object, ...]], query: str) -> object:
+def _one(connection: Connection, query: str) -> object:
     row = connection.execute(query).fetchone()
     if row is None:
         raise BackupError("数据库尚未初始化", "the database was never set up")

@@ -10,10 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
-import psycopg
 
 from backend.backup.keys import new_file
 from backend.backup.manifest import MEDIA, MEDIA_FOLDER, MediaMode, MediaSummary
+from backend.backup.programs import Connection
 from backend.services.objects import BLOCK_BYTES, LocalObjects, ObjectMissing, ObjectStore
 
 
@@ -36,7 +36,7 @@ class Named:
     sha256: str | None
 
 
-def named_objects(connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, Named]:
+def named_objects(connection: Connection) -> dict[str, Named]:
     """All files that the database names, by key."""
     rows = connection.execute(_NAMED)
     return {str(key): Named(str(of), _number(size), _string(digest)) for key, of, size, digest in rows}

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psycopg
 from psycopg import conninfo
+from sqlalchemy.engine import make_url
 
 from backend.backup.errors import BackupError
 from backend.core.settings import get_settings
@@ -19,6 +21,8 @@ from backend.core.settings import get_settings
 BLOCK_BYTES = 1024 * 1024
 MOST_LINES = 5
 APPLICATION = "zhiwang-backup"
+
+Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def program(name: str) -> Path:
@@ -33,9 +37,27 @@ def program(name: str) -> Path:
     return Path(found)
 
 
+def libpq_address(address: str, database: str | None = None) -> str:
+    """An address as libpq takes it, also one that names SQLAlchemy's driver; with another database where one is
+    given."""
+    parts = make_url(address).set(drivername="postgresql")
+    return (parts.set(database=database) if database else parts).render_as_string(hide_password=False)
+
+
+def connect(address: str, *, autocommit: bool = False) -> Connection:
+    """A connection of our own, named so that an operator knows it."""
+    return psycopg.connect(
+        libpq_address(address), autocommit=autocommit, connect_timeout=10, application_name=APPLICATION
+    )
+
+
 def login(address: str) -> tuple[str, dict[str, str]]:
     """An address as a connection string without its password, and the environment that holds the password."""
-    parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(address).items() if value is not None}
+    parts = {
+        name: str(value)
+        for name, value in conninfo.conninfo_to_dict(libpq_address(address) if address else "").items()
+        if value is not None
+    }
     password = parts.pop("password", None)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     environment = {**kept, "LC_ALL": "C", "PGAPPNAME": APPLICATION}

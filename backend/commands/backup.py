@@ -9,12 +9,25 @@ import typer
 from rich.console import Console
 
 from backend.backup import keys
+from backend.backup.after import Done, after_restore
 from backend.backup.create import create_base, create_dump
 from backend.backup.errors import BackupError
-from backend.backup.manifest import Backup
+from backend.backup.manifest import Backup, read
+from backend.backup.restore import restore_dump
 from backend.backup.verify import MOST_FAULTS, Report, list_backups
 from backend.backup.verify import verify as verify_backup
 from backend.core.settings import get_settings
+
+MOST_KEYS = 20
+MEDIA_WORDS = {
+    "put_back": "从备份放回的文件 · files put back from the backup",
+    "expected": "原件缺失、等待掌机重传的照片 · photos whose original is gone, expected again from their handhelds",
+    "failed": "原件丢失的照片 · photos whose original is lost",
+    "made_anew": "将由原件重新生成的副本 · copies to be made anew from their originals",
+    "adopted": "备份之后收到、重新登记的照片 · photos received since the backup, taken in again",
+    "lost": "丢失的其他文件 · other files that are lost",
+    "orphans": "数据库不再提及的文件 · files that the database does not name",
+}
 
 app = typer.Typer(no_args_is_help=True, help="备份与恢复 · back up, verify, restore.")
 console = Console()
@@ -107,6 +120,50 @@ def open_keys(
         values = keys.open_keys(file, passphrase=_passphrase(passphrase_file, confirm=False))
         keys.write_new(to, "".join(f"{name}={value}\n" for name, value in values.items()).encode())
     console.print(f"{to}: {', '.join(values)}", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command("restore")
+def restore(
+    folder: Folder,
+    replace: Annotated[bool, typer.Option(help="Replace a database that is not empty; it is kept beside")] = False,
+) -> None:
+    """Bring back the state of a dump. Stop the API, the workers and beat first."""
+    with refusals_shown():
+        restored = restore_dump(get_settings(), folder, replace=replace, say=say)
+    _done(restored.done)
+    if restored.kept:
+        line(f"  原数据库保留为 · the database that was there is kept as {restored.kept}")
+    line(f"✓ 已恢复到 · restored to {restored.backup.manifest.taken_at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+@app.command("after-restore")
+def after(
+    folder: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="The backup, if one was used")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="A few words for the audit trail, nothing personal")] = "restore",
+) -> None:
+    """What every restore has to do, after PostgreSQL's own tools brought the database back. Safe to repeat."""
+    settings = get_settings()
+    with refusals_shown():
+        backup = read(folder) if folder else None
+        done = after_restore(settings, backup=backup, reason=reason, say=say)
+    _done(done)
+
+
+def line(text: str) -> None:
+    """A line as it is."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _done(done: Done) -> None:
+    line(f"  同步纪元 · sync epoch {done.epoch_before} → {done.epoch}")
+    line(f"  重新删除 · erased again: {done.erased}")
+    for name, keys_of in done.media.by_name().items():
+        if keys_of:
+            line(f"  {MEDIA_WORDS[name]}: {len(keys_of)}")
+            for key in keys_of[:MOST_KEYS]:
+                line(f"    {key}")
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:

@@ -1,0 +1,141 @@
+"""What every restore has to do before anybody may use the database again, however the database came back.
+
+In this order: bring the tables up to this program; erase again whoever was erased since; mark the break in the audit
+trail; begin a new sync epoch; bring rows and stored files together. Each step can be done twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, pool
+from sqlmodel import Session
+
+from backend.backup import programs
+from backend.backup.create import Say, ledger_path
+from backend.backup.errors import BackupError
+from backend.backup.keys import require_keys
+from backend.backup.manifest import Backup
+from backend.backup.reconcile import ACTOR, Reconciled, reconcile
+from backend.core.db import dialect_url, make_engine, transaction
+from backend.core.settings import PROJECT_ROOT, Settings
+from backend.services import audit
+from backend.services.epoch import begin_epoch
+from backend.services.objects import object_store
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the steps came to."""
+
+    epoch_before: str
+    epoch: str
+    erased: int
+    media: Reconciled
+
+
+def alembic_config() -> Config:
+    """Alembic as the project has it."""
+    return Config(str(PROJECT_ROOT / "alembic.ini"))
+
+
+def require_known_revision(revision: str) -> None:
+    """`BackupError` where a newer program made the backup: its tables cannot be brought back to ours."""
+    try:
+        ScriptDirectory.from_config(alembic_config()).get_revision(revision)
+    except CommandError as error:
+        raise BackupError(
+            f"备份来自更新的版本（{revision}），请先升级程序",
+            f"the backup was made by a newer version ({revision}): upgrade the program first",
+        ) from error
+
+
+def make_current(settings: Settings, *, owner_url: str, worker_url: str, backup: Backup | None, say: Say) -> Done:
+    """All steps but the mark in the audit trail's anchor, on a database that nobody uses yet."""
+    say("更新数据库结构", "migrating the database")
+    migrate(owner_url)
+    with _engine(worker_url) as engine:
+        say("重新执行个人信息删除", "erasing again whoever was erased since the backup")
+        with transaction(engine) as session:
+            erased = _replay_erasures(session, settings)
+        say("更换同步纪元", "beginning a new sync epoch")
+        with transaction(engine) as session:
+            before, epoch = begin_epoch(session)
+            audit.record(
+                session,
+                actor=ACTOR,
+                action="server_restored",
+                object_type="server",
+                object_id=epoch,
+                backup=backup.manifest.id if backup else "",
+                epoch_before=before,
+            )
+        say("核对照片与文件", "comparing photographs and files with the store")
+        with transaction(engine) as session:
+            media = reconcile(session, store=object_store(), backup=backup, run=epoch)
+    return Done(before, epoch, erased, media)
+
+
+def after_restore(settings: Settings, *, backup: Backup | None, reason: str, say: Say) -> Done:
+    """All steps on the database of the settings, which came back by other means. Nobody may use it yet."""
+    if backup is not None:
+        require_keys(backup.manifest.keys, settings)
+    with programs.connect(settings.migration_url()) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        require_known_revision(str(row[0]) if row else "")
+    worker_url = settings.worker_url()
+    done = make_current(settings, owner_url=settings.migration_url(), worker_url=worker_url, backup=backup, say=say)
+    mark_restore(worker_url=worker_url, backup_id=backup.manifest.id if backup else "", reason=reason, say=say)
+    return done
+
+
+def mark_restore(*, worker_url: str, backup_id: str, reason: str, say: Say) -> None:
+    """Say in the anchor of the audit trail that the database was lawfully set back. The last step before it is used:
+    the anchor lies outside, so a restore that is given up must not have touched it.
+    """
+    say("记入审计链", "marking the restore in the anchor of the audit trail")
+    with _engine(worker_url) as engine, transaction(engine) as session:
+        _append_fork(session, reason=reason, backup_id=backup_id)
+
+
+def migrate(owner_url: str) -> None:
+    """Bring the tables up to this program."""
+    engine = create_engine(dialect_url(owner_url), poolclass=pool.NullPool)
+    config = alembic_config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _engine(worker_url: str) -> Iterator[Engine]:
+    """An engine of the worker's role whose connections are all closed at the end: the database is to be renamed."""
+    engine = make_engine(worker_url, role="zw_worker")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _replay_erasures(session: Session, settings: Settings) -> int:
+    path = ledger_path(settings)
+    try:
+        erasure = import_module("backend.services.erasure")
+    except ModuleNotFoundError as error:
+        if path.exists():
+            raise BackupError("此版本不能重新执行删除", "this version cannot replay erasures") from error
+        return 0
+    return int(erasure.replay(session, ledger_path=path))
+
+
+def _append_fork(session: Session, *, reason: str, backup_id: str) -> None:
+    try:
+        audit_chain = import_module("backend.services.audit_chain")
+    except ModuleNotFoundError:
+        return
+    audit_chain.append_fork(session, reason=reason, backup_id=backup_id)
