@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo cli backup test check format lock clean reset
+.PHONY: help run demo cli backup restore test check format lock clean reset
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -26,6 +26,10 @@ cli: $(VENV)/.stamp-run ## 对运行中的服务执行命令 · the command line
 
 backup: $(VENV)/.stamp-run ## 备份数据库与照片（TO=目录）· back up the database and the photographs, not the keys
 	@exec $(PY) -m backend.dev cli backup create $(if $(TO),--to "$(abspath $(TO))")
+
+restore: $(VENV)/.stamp-run ## 停止后恢复（FROM=目录 AT=时间 REPLACE=1）· restore a backup while the stack is stopped
+	@test -n "$(FROM)" || { echo "✗ make restore FROM=备份目录 · FROM=the folder of a backup"; exit 1; }
+	@exec $(PY) -m backend.dev restore "$(abspath $(FROM))" $(if $(AT),--at "$(AT)") $(if $(REPLACE),--replace)
 
 test: $(VENV)/.stamp-test ## 全部检查与测试 · everything that must hold
 	@exec $(PY) tests/run.py

@@ -6,26 +6,30 @@ settings from the environment this module gives it.
 
     python -m backend.dev              run the stack
     python -m backend.dev cli ARG...   run `backend.cli` with the settings of the running stack
+    python -m backend.dev restore FOLDER [--at TIME] [--replace]   bring the database back while nothing runs
 """
 
-import errno
-import http.client
 import os
 import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from backend.backup.errors import BackupError
+from backend.backup.manifest import BASE
+from backend.commands.restore_order import RestoreOrder
 from backend.core.settings import PROJECT_ROOT, Settings, get_settings
+from backend.embedded.address import Address
+from backend.embedded.archive import Target
 from backend.embedded.children import EmbeddedError, last_lines, spawn, stop_process
 from backend.embedded.guardian import Guardian
 from backend.embedded.postgres import EmbeddedPostgres
@@ -35,7 +39,6 @@ from backend.embedded.terminal import Step, Terminal
 from backend.embedded.valkey import EmbeddedValkey
 
 READY_SECONDS = 120.0
-PORT_SECONDS = 3.0
 HURRY_SECONDS = 1.0
 SERVER_OPTIONS = (
     *("--http", "backend.api.server:BoundedProtocol"),
@@ -44,67 +47,12 @@ SERVER_OPTIONS = (
     *("--no-access-log", "--no-server-header"),
 )
 """Heads of requests may have 128 KiB, because the checkpoint of a pull goes into the address."""
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to call, not what to listen on
+
+Watch = tuple[Guardian, Supervisor]
 
 
 class Failed(Exception):
     """The stack cannot start. The text is for a person, Chinese first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the API listens, and how to reach it from this machine."""
-
-    host: str
-    port: int
-
-    @property
-    def callable_host(self) -> str:
-        """A host one can connect to, where the API listens on all of them."""
-        return ANY_ADDRESS.get(self.host, self.host)
-
-    def url(self) -> str:
-        """The address for a browser on this machine."""
-        host = f"[{self.callable_host}]" if ":" in self.callable_host else self.callable_host
-        return f"http://{host}:{self.port}"
-
-    def require_free(self) -> None:
-        """`Failed` where something else listens there. A run that was killed just now gets a moment to let go."""
-        deadline = time.monotonic() + PORT_SECONDS
-        while True:
-            try:
-                self._bind()
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
-                    time.sleep(0.1)
-                    continue
-                raise Failed(self._why_not(error)) from error
-            return
-
-    def _bind(self) -> None:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((self.host, self.port))
-
-    def _why_not(self, error: OSError) -> str:
-        if error.errno == errno.EADDRINUSE:
-            return (
-                f"端口 {self.port} 已被其他程序占用，请换一个：PORT=8001 make run · "
-                f"port {self.port} is taken by another program, choose another: PORT=8001 make run"
-            )
-        return f"无法监听 {self.host}:{self.port} · cannot listen there: {error.strerror or error}"
-
-    def is_ready(self) -> bool:
-        """Whether the API says that it can work."""
-        connection = http.client.HTTPConnection(self.callable_host, self.port, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
 
 class Stack:
@@ -189,13 +137,21 @@ class Stack:
     def _start_database(self, guardian: Guardian) -> None:
         if self.settings.database_url:
             return
-        postgres = EmbeddedPostgres(
-            self.state.path / "postgres", bindir=self.settings.pg_bindir, log=self.state.logs / "postgres.log"
-        )
+        postgres = self.postgres("postgres")
         guardian.folder(postgres.socket_dir)
         with self.terminal.step("启动 PostgreSQL", "starting PostgreSQL"):
             self.supervisor.add(postgres, death_signal=signal.SIGINT, group=False)
             postgres.prepare()
+        self.use(postgres)
+
+    def postgres(self, name: str) -> EmbeddedPostgres:
+        """The server over a folder of that name in the state folder."""
+        archive = Path(self.settings.wal_archive).absolute() if self.settings.wal_archive else None
+        log = self.state.logs / "postgres.log"
+        return EmbeddedPostgres(self.state.path / name, bindir=self.settings.pg_bindir, log=log, wal_archive=archive)
+
+    def use(self, postgres: EmbeddedPostgres) -> None:
+        """Have our programs use a server."""
         self.given |= {
             "DATABASE_URL": postgres.url(user="zw_api"),
             "WORKER_DATABASE_URL": postgres.url(user="zw_worker"),
@@ -205,6 +161,47 @@ class Stack:
             "ADMIN_DATABASE_URL": postgres.url(user="postgres", database="postgres"),
             "PG_BINDIR": str(postgres.binaries),
         }
+
+    def restore(self, guardian: Guardian, asked: RestoreOrder) -> None:
+        """Bring the database back while nothing else runs. `Failed` says why not; then all is as it was."""
+        if asked.kind == "base":
+            self._restore_cluster(guardian, asked)
+            return
+        self._start_database(guardian)
+        self._command("restore", str(asked.folder), *(["--replace"] if asked.replace else []))
+
+    def _restore_cluster(self, guardian: Guardian, asked: RestoreOrder) -> None:
+        """Recover beside the cluster that is there, do there what every restore has to do, and then swap the two."""
+        present, beside = self.postgres("postgres"), self.postgres("postgres-restoring")
+        if present.link.exists() and not asked.replace:
+            raise Failed(
+                "已有数据库，未作任何改动：加 REPLACE=1 则恢复到旁边再切换，原集群改名保留 · there is a database, "
+                "nothing was touched: with REPLACE=1 the copy is recovered beside it, then the two are swapped"
+            )
+        self.for_commands = {"PG_BINDIR": str(present.binaries)}
+        self._command("verify", "--for-restore", str(asked.folder))
+        guardian.folder(beside.socket_dir)
+        archive = Path(self.settings.wal_archive).absolute() if self.settings.wal_archive else None
+        try:
+            with self.terminal.step("恢复数据库集群", "recovering the cluster beside the present one"):
+                beside.recover(asked.folder / BASE, Target(archive, asked.at))
+            if beside.process:
+                guardian.watch(beside.process.pid, signal.SIGINT, group=False)
+            self.use(beside)
+            self._command("after-restore", "--folder", str(asked.folder))
+            beside.stop()
+        except BaseException:
+            beside.destroy()
+            raise
+        kept = present.replace_cluster(beside, kept=f"before-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
+        if kept.exists():
+            self.terminal.pair("原集群保留在 · the cluster that was there is kept in", str(kept))
+        self.terminal.line("请尽快重新执行 backup base", "take a new `backup base` soon: the log began a new timeline")
+
+    def _command(self, *arguments: str) -> None:
+        self.given |= self.for_commands
+        if self.run_command(arguments[0], python("backend.cli", "backup", *arguments)) != 0:
+            raise Failed(f"未能恢复 · not restored: backup {arguments[0]}")
 
     def _programs(self) -> list[Program]:
         celery = ("celery", "-A", "backend.worker")
@@ -304,30 +301,45 @@ def handle_signals(supervisor: Supervisor) -> None:
         signal.signal(number, handle)
 
 
-def run_stack(settings: Settings, terminal: Terminal) -> None:
-    """Run until somebody stops it. `Failed`, `GaveUp`, `EmbeddedError` and `AlreadyRunning` say why not."""
-    state = StateDir(settings.state_dir.absolute())
+@contextmanager
+def watched(state: StateDir, terminal: Terminal, address: str, check: Callable[[], None]) -> Iterator[Watch]:
+    """Take the state folder, and stop in the end whatever was started in it, however it ends."""
     state.make()
-    address = Address(settings.host, settings.port)
-    lock = state.lock(address.url())
-    address.require_free()
+    lock = state.lock(address)
+    check()
     guardian = Guardian(lock)
     supervisor = Supervisor(report=lambda *failure: report_failure(terminal, *failure), guardian=guardian)
     handle_signals(supervisor)
     try:
-        stack = Stack(settings, state, terminal, supervisor)
-        stack.start(guardian)
-        stack.announce()
-        stack.play_demo_once()
-        supervisor.wait(lambda: False)
-    except Stopped:
-        pass
+        yield guardian, supervisor
     finally:
         terminal.line("正在停止", "stopping")
         supervisor.stop()
         guardian.dismiss()
         os.close(lock)
         terminal.line("已全部停止", "everything has stopped")
+
+
+def run_stack(settings: Settings, terminal: Terminal) -> None:
+    """Run until somebody stops it. `Failed`, `GaveUp`, `EmbeddedError` and `AlreadyRunning` say why not."""
+    state = StateDir(settings.state_dir.absolute())
+    address = Address(settings.host, settings.port)
+    with watched(state, terminal, address.url(), address.require_free) as (guardian, supervisor), suppress(Stopped):
+        stack = Stack(settings, state, terminal, supervisor)
+        stack.start(guardian)
+        stack.announce()
+        stack.play_demo_once()
+        supervisor.wait(lambda: False)
+
+
+def run_restore(settings: Settings, terminal: Terminal, arguments: Sequence[str]) -> None:
+    """Restore a backup while the stack is stopped. As `run_stack`, with `BackupError` for what is no backup."""
+    if settings.database_url:
+        raise Failed("使用外部数据库时请执行 cli backup restore · with a database of your own run `cli backup restore`")
+    asked = RestoreOrder.read(arguments, settings)
+    state = StateDir(settings.state_dir.absolute())
+    with watched(state, terminal, "make restore", lambda: None) as (guardian, supervisor):
+        Stack(settings, state, terminal, supervisor).restore(guardian, asked)
 
 
 def run_cli(settings: Settings, arguments: Sequence[str]) -> NoReturn:
@@ -349,7 +361,10 @@ def main(arguments: Sequence[str] = ()) -> int:
     try:
         if arguments[:1] == ["cli"]:
             run_cli(get_settings(), arguments[1:])
-        run_stack(get_settings(), terminal)
+        if arguments[:1] == ["restore"]:
+            run_restore(get_settings(), terminal, arguments[1:])
+        else:
+            run_stack(get_settings(), terminal)
     except AlreadyRunning as running:
         terminal.problem(
             f"已在运行：{running.address}（进程 {running.pid}）· "
@@ -364,7 +379,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     except ValidationError as error:
         problems = "; ".join(_setting_and_fault(problem) for problem in error.errors(include_input=False))
         terminal.problem(f"配置有误 · a setting is wrong: {problems}")
-    except (Failed, EmbeddedError, OSError) as error:
+    except Stopped:
+        terminal.problem("已中断 · broken off")
+    except (Failed, BackupError, EmbeddedError, OSError) as error:
         terminal.problem(str(error))
     else:
         return 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -17,10 +18,10 @@ from sqlalchemy import Engine, create_engine, pool
 from sqlmodel import Session
 
 from backend.backup import programs
-from backend.backup.create import Say, ledger_path
+from backend.backup.create import Say, ledger_head, ledger_path
 from backend.backup.errors import BackupError
 from backend.backup.keys import require_keys
-from backend.backup.manifest import Backup
+from backend.backup.manifest import Backup, read
 from backend.backup.reconcile import ACTOR, Reconciled, reconcile
 from backend.core.db import dialect_url, make_engine, transaction
 from backend.core.settings import PROJECT_ROOT, Settings
@@ -55,6 +56,24 @@ def require_known_revision(revision: str) -> None:
         ) from error
 
 
+def check_fit(settings: Settings, folder: Path) -> Backup:
+    """The backup in a folder, where these keys open it, this program knows its tables, and the erasures are at hand.
+
+    `BackupError` otherwise. Whether its files are whole is another question (`verify`).
+    """
+    backup = read(folder)
+    require_keys(backup.manifest.keys, settings)
+    require_known_revision(backup.manifest.revision)
+    ledger = ledger_path(settings)
+    if ledger_head(ledger, backup.manifest.ledger.size) != backup.manifest.ledger:
+        raise BackupError(
+            f"删除台账缺失或比备份更旧，未作任何改动：{ledger}",
+            "the erasure ledger is missing or older than the backup, nothing was touched: bring back the latest one, "
+            f"else people who were erased would return: {ledger}",
+        )
+    return backup
+
+
 def make_current(settings: Settings, *, owner_url: str, worker_url: str, backup: Backup | None, say: Say) -> Done:
     """All steps but the mark in the audit trail's anchor, on a database that nobody uses yet."""
     say("更新数据库结构", "migrating the database")
@@ -84,7 +103,7 @@ def make_current(settings: Settings, *, owner_url: str, worker_url: str, backup:
 def after_restore(settings: Settings, *, backup: Backup | None, reason: str, say: Say) -> Done:
     """All steps on the database of the settings, which came back by other means. Nobody may use it yet."""
     if backup is not None:
-        require_keys(backup.manifest.keys, settings)
+        check_fit(settings, backup.folder)
     with programs.connect(settings.migration_url()) as connection:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         require_known_revision(str(row[0]) if row else "")

@@ -15,11 +15,10 @@ from psycopg import errors, sql
 from sqlalchemy.engine import make_url
 
 from backend.backup import programs
-from backend.backup.after import Done, make_current, mark_restore, require_known_revision
-from backend.backup.create import Say, count_rows, ledger_head, ledger_path
+from backend.backup.after import Done, check_fit, make_current, mark_restore
+from backend.backup.create import Say, count_rows
 from backend.backup.errors import BackupError
-from backend.backup.keys import require_keys
-from backend.backup.manifest import Backup, read
+from backend.backup.manifest import Backup
 from backend.backup.programs import Connection
 from backend.backup.verify import require_good
 from backend.core.clock import now
@@ -44,7 +43,9 @@ def restore_dump(settings: Settings, folder: Path, *, replace: bool, say: Say) -
 
     A database that holds anything is replaced only with `replace`. Nobody may be connected to it.
     """
-    backup = check_backup(settings, folder, say=say)
+    say("核对密钥与备份", "checking the keys and the backup")
+    check_fit(settings, folder)
+    backup = require_good(folder, settings)
     if backup.manifest.kind != "dump":
         raise BackupError(
             "这是集群副本：请停止服务后用 make restore 恢复",
@@ -66,21 +67,6 @@ def restore_dump(settings: Settings, folder: Path, *, replace: bool, say: Say) -
         if there is False:
             admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(kept)))
     return Restored(backup, name, kept if there else None, done)
-
-
-def check_backup(settings: Settings, folder: Path, *, say: Say) -> Backup:
-    """The backup in a folder, once it is known that these keys open it, this program reads it, and it is whole."""
-    manifest = read(folder).manifest
-    say("核对密钥与备份", "checking the keys and the backup")
-    require_keys(manifest.keys, settings)
-    require_known_revision(manifest.revision)
-    if ledger_head(ledger_path(settings), manifest.ledger.size) != manifest.ledger:
-        raise BackupError(
-            f"删除台账缺失或比备份更旧，未作任何改动：{ledger_path(settings)}",
-            "the erasure ledger is missing or older than the backup, nothing was touched: bring back the latest one, "
-            f"else people who were erased would return: {ledger_path(settings)}",
-        )
-    return require_good(folder, settings)
 
 
 def _check_target(admin: Connection, settings: Settings, name: str, *, replace: bool) -> bool | None:

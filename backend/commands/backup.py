@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from backend.backup import keys
-from backend.backup.after import Done, after_restore
+from backend.backup.after import Done, after_restore, check_fit
 from backend.backup.create import create_base, create_dump
 from backend.backup.errors import BackupError
 from backend.backup.manifest import Backup, read
@@ -89,9 +89,14 @@ def list_all(
 
 
 @app.command("verify")
-def verify(folder: Folder) -> None:
+def verify(
+    folder: Folder,
+    for_restore: Annotated[bool, typer.Option(help="Also whether these keys and this version can restore it")] = False,
+) -> None:
     """Hash every file again and test-read the dump. Fails where the backup is not what its manifest says."""
     with refusals_shown():
+        if for_restore:
+            check_fit(get_settings(), folder)
         report = verify_backup(folder, get_settings())
     _report(report)
     if not report.good:

@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from backend.embedded.accounts import Account, can_enter, hand_over, lent_account, succeeds_as
+from backend.embedded.archive import Target, archive_settings, keep_history, lay_out, make_archive
 from backend.embedded.children import (
     POLL_SECONDS,
     EmbeddedError,
@@ -77,18 +78,28 @@ class EmbeddedPostgres:
     `fsync=False` is for data that nobody will miss: a crash of the machine may then corrupt them.
     As root the server runs under a lent account; where that account cannot reach the data folder, the data live
     below `/var/lib/zhiwang` and the data folder holds a link to them. Data that nobody will miss live in `/tmp` then,
-    and go with our process.
+    and go with our process. With `wal_archive` the write-ahead log is kept in that folder.
     """
 
     name = "postgres"
 
-    def __init__(self, data_dir: Path, *, bindir: str = "", fsync: bool = True, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        bindir: str = "",
+        fsync: bool = True,
+        log: Path | None = None,
+        wal_archive: Path | None = None,
+    ) -> None:
         self.data_dir = data_dir.absolute()
         self.log = log or self.data_dir / "postgres.log"
         self.socket_dir = socket_dir("pg", self.data_dir)
         self.process: subprocess.Popen[bytes] | None = None
         self._bindir = bindir
         self._fsync = fsync
+        self._archive = wal_archive
+        self._target: Target | None = None
 
     @property
     def link(self) -> Path:
@@ -140,6 +151,8 @@ class EmbeddedPostgres:
         try:
             cluster = self._cluster()
             make_private(self.socket_dir, self.account, longest_name=_SOCKET_NAME + ".lock")
+            if self._archive:
+                make_archive(self._archive, self.account)
             _forget_dead_server(cluster)
             # The server inherits the lock: it is free again only when the last of its processes has ended.
             self.process = spawn(
@@ -196,6 +209,41 @@ class EmbeddedPostgres:
             for extension in EXTENSIONS:
                 _make_extension(session, extension)
 
+    def recover(self, copy: Path, target: Target) -> None:
+        """Start over the copy of a cluster, replay its log up to the target, and go on from there as a new timeline.
+
+        What was in the data folder is gone. `EmbeddedError` where the log ends before the target.
+        """
+        self.data_dir.mkdir(mode=0o711 if self.account else 0o700, parents=True, exist_ok=True)
+        lay_out(copy, self._place_for_cluster(), self.account)
+        self._target = target
+        try:
+            self.start()
+            self._wait_until_promoted()
+        finally:
+            self._target = None
+
+    def replace_cluster(self, other: "EmbeddedPostgres", *, kept: str) -> Path:
+        """Take over the cluster of another server, both stopped; where ours is kept, below a name of its own."""
+        here, there = self.link.resolve(), other.link.resolve()
+        aside = here.with_name(f"{here.name}-{kept}")
+        if self._archive:
+            keep_history(there, self._archive, self.account)
+        if here.exists():
+            here.rename(aside)
+        there.rename(here)
+        other.destroy()
+        return aside
+
+    def _wait_until_promoted(self) -> None:
+        """Recovery takes as long as there is log; a server that gives up ends."""
+        while self.poll() is None:
+            with suppress(psycopg.OperationalError), self._superuser("postgres") as session:
+                if session.execute("SELECT pg_is_in_recovery()").fetchone() == (False,):
+                    return
+            time.sleep(POLL_SECONDS)
+        raise EmbeddedError(f"恢复未到达指定时间 · the recovery did not reach its target\n{last_lines(self.log)}")
+
     def _superuser(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(self.url(user=SUPERUSER, database=database), autocommit=True, connect_timeout=5)
 
@@ -203,6 +251,10 @@ class EmbeddedPostgres:
         settings = [*_SETTINGS, f"unix_socket_directories={self.socket_dir}"]
         if not self._fsync:
             settings += _UNSAFE_BUT_FAST
+        if self._target:
+            settings += self._target.settings()
+        elif self._archive:
+            settings += archive_settings(self._archive)
         return [part for setting in settings for part in ("-c", setting)]
 
     def _cluster(self) -> Path:

@@ -175,8 +175,6 @@ def test_what_is_not_as_it_has_to_be_is_refused_before_anything_is_touched(
 ) -> None:
     trust = settings.state_dir / "trust"
     trust.mkdir(parents=True)
-    (trust / "erasures.jsonl").write_text("")
-    monkeypatch.setattr("backend.backup.create.ledger_path", lambda _: trust / "erasures.jsonl")
     (trust / "erasures.jsonl").write_text("{}\n")
     backup = create_dump(settings, to=None, say=silent)
     mark("later")
