@@ -14,19 +14,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, pool
+from sqlalchemy import Engine, create_engine, pool, text
 from sqlmodel import Session
 
 from backend.backup import programs
-from backend.backup.create import Say, ledger_head, ledger_path
+from backend.backup.create import Say, ledger_head
 from backend.backup.errors import BackupError
 from backend.backup.keys import require_keys
 from backend.backup.manifest import Backup, read
 from backend.backup.reconcile import ACTOR, Reconciled, reconcile
 from backend.core.db import dialect_url, make_engine, transaction
 from backend.core.settings import PROJECT_ROOT, Settings
-from backend.services import audit
+from backend.services import audit, erasure
 from backend.services.epoch import begin_epoch
+from backend.services.erasure_ledger import LedgerDamaged
 from backend.services.objects import object_store
 
 
@@ -64,7 +65,7 @@ def check_fit(settings: Settings, folder: Path) -> Backup:
     backup = read(folder)
     require_keys(backup.manifest.keys, settings)
     require_known_revision(backup.manifest.revision)
-    ledger = ledger_path(settings)
+    ledger = settings.erasure_ledger_file()
     if ledger_head(ledger, backup.manifest.ledger.size) != backup.manifest.ledger:
         raise BackupError(
             f"删除台账缺失或比备份更旧，未作任何改动：{ledger}",
@@ -80,7 +81,7 @@ def make_current(settings: Settings, *, owner_url: str, worker_url: str, backup:
     migrate(owner_url)
     with _engine(worker_url) as engine:
         say("重新执行个人信息删除", "erasing again whoever was erased since the backup")
-        with transaction(engine) as session:
+        with _unhurried(engine) as session:
             erased = _replay_erasures(session, settings)
         say("更换同步纪元", "beginning a new sync epoch")
         with transaction(engine) as session:
@@ -95,7 +96,7 @@ def make_current(settings: Settings, *, owner_url: str, worker_url: str, backup:
                 epoch_before=before,
             )
         say("核对照片与文件", "comparing photographs and files with the store")
-        with transaction(engine) as session:
+        with _unhurried(engine) as session:
             media = reconcile(session, store=object_store(), backup=backup, run=epoch)
     return Done(before, epoch, erased, media)
 
@@ -132,6 +133,14 @@ def migrate(owner_url: str) -> None:
 
 
 @contextmanager
+def _unhurried(engine: Engine) -> Iterator[Session]:
+    """A transaction whose statements may take as long as they need: nobody waits for them."""
+    with transaction(engine) as session:
+        session.connection().execute(text("SET LOCAL statement_timeout = 0"))
+        yield session
+
+
+@contextmanager
 def _engine(worker_url: str) -> Iterator[Engine]:
     """An engine of the worker's role whose connections are all closed at the end: the database is to be renamed."""
     engine = make_engine(worker_url, role="zw_worker")
@@ -142,14 +151,13 @@ def _engine(worker_url: str) -> Iterator[Engine]:
 
 
 def _replay_erasures(session: Session, settings: Settings) -> int:
-    path = ledger_path(settings)
     try:
-        erasure = import_module("backend.services.erasure")
-    except ModuleNotFoundError as error:
-        if path.exists():
-            raise BackupError("此版本不能重新执行删除", "this version cannot replay erasures") from error
-        return 0
-    return int(erasure.replay(session, ledger_path=path))
+        return erasure.replay(session, ledger_path=settings.erasure_ledger_file())
+    except LedgerDamaged as error:
+        raise BackupError(
+            f"删除台账已损坏（{error}）：请取回完好的副本",
+            f"the erasure ledger is damaged ({error}): bring back a whole copy of it",
+        ) from error
 
 
 def _append_fork(session: Session, *, reason: str, backup_id: str) -> None:

@@ -152,12 +152,6 @@ def ledger_head(path: Path, size: int | None = None) -> LedgerHead:
     return LedgerHead(len(part), sha256(part).hexdigest())
 
 
-def ledger_path(settings: Settings) -> Path:
-    """Where the erasure ledger is."""
-    named = getattr(settings, "erasure_ledger", None)
-    return Path(named) if named else settings.state_dir / "trust" / "erasures.jsonl"
-
-
 @contextmanager
 def _scratch(settings: Settings, to: Path | None) -> Iterator[tuple[Path, Path]]:
     """A folder to work in and the name it is to have; what is unfinished is removed."""
@@ -223,7 +217,7 @@ def _finish(
         roles=facts.roles,
         counts=facts.counts,
         audit=facts.audit,
-        ledger=ledger_head(ledger_path(settings)),
+        ledger=ledger_head(settings.erasure_ledger_file()),
         keys=key_checks(settings),
         media=media,
         files={**files, MEDIA: hash_file(scratch / MEDIA)},

@@ -18,7 +18,7 @@ import pytest
 from alembic import command
 from fastapi.testclient import TestClient
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from backend.backup.after import alembic_config
 from backend.backup.create import create_base, create_dump
@@ -27,7 +27,10 @@ from backend.core.db import engine_for
 from backend.core.settings import PROJECT_ROOT, get_settings
 from backend.embedded.places import throwaway_dir
 from backend.embedded.postgres import EmbeddedPostgres
-from tests.world import Handheld, World, document, edited, until
+from backend.models import Document, DocumentVersion
+from backend.services.records import StoredRow, open_rows
+from tests.rooms.test_erasure import GONE, by_identity, erase, person_of
+from tests.world import Handheld, World, document, drain_jobs, edited, until
 
 Json = dict[str, Any]
 OWN_SERVER = ("DATABASE_URL", "WORKER_DATABASE_URL", "MIGRATION_DATABASE_URL", "ADMIN_DATABASE_URL")
@@ -165,6 +168,17 @@ def versions(document_id: str) -> int:
     return int(row[0])
 
 
+def readable(document_id: str) -> bool:
+    """Whether anything of a person is there that a key opens, in the record or in its history."""
+    with Session(engine_for("zw_worker")) as session:
+        found = [
+            *session.exec(select(Document).where(Document.id == UUID(document_id))),
+            *session.exec(select(DocumentVersion).where(DocumentVersion.document_id == UUID(document_id))),
+        ]
+        stored = [StoredRow(UUID(document_id), row.body, row.sealed) for row in found]
+        return any("id_number" in fields for fields in open_rows(session, stored))
+
+
 def settled(device: Device) -> None:
     """Pushing everything once more and pulling changes nothing: neither here nor there."""
     before = rows_of("SELECT id, version, op FROM document ORDER BY id")
@@ -183,6 +197,9 @@ def test_back_to_a_dump_and_forward_again_by_what_a_handheld_holds(site: Site) -
         old = document(grid, address="合成路1号", use="residential")
         device.write("house", old)
         device.pull("house")
+        person = person_of(GONE, grid)
+        device.write("person", person)
+        assert readable(person["id"])
         backup = create_dump(get_settings(), to=None, say=silent)
         late = Device(world.handheld())
         changed = edited(device.held[old["id"]], use="commercial")
@@ -192,24 +209,33 @@ def test_back_to_a_dump_and_forward_again_by_what_a_handheld_holds(site: Site) -
         device.write("house", new)
         device.pull("house")
         assert versions(old["id"]) == 2
+        assert erase(drain_jobs, **by_identity()).state == "done"
+        assert not readable(person["id"])
         was, held = device.epoch, dict(device.held)
 
     said = site.restore(backup.folder, "--replace")
-    assert "同步纪元" in said
+    assert "erased again: 1" in said
 
     with site.open() as world:
         device.handheld.client = late.handheld.client = world.client
         assert versions(old["id"]) == 1
         assert rows_of("SELECT 1 FROM document WHERE id = :id", id=UUID(new["id"])) == []
+        assert not readable(person["id"]), "who was erased since is erased again"
         refused = world.client.get("/sync/v1/house/pull", headers=late.handheld.headers)
         assert refused.status_code == 401, "its login was made after the backup: it enrols again"
         device.pull("house")
         assert (device.told, device.epoch != was) == (1, True)
-        assert {key: {**record, "rev": 0} for key, record in device.held.items()} == {
-            key: {**record, "rev": 0} for key, record in held.items()
+        device.pull("person")
+        gone = device.held[person["id"]]
+        assert (gone["_deleted"], gone.get("id_number")) == (True, None), "what the handheld had of him is overwritten"
+        others = {key for key in held if key != person["id"]}
+        assert {key: {**device.held[key], "rev": 0} for key in others} == {
+            key: {**held[key], "rev": 0} for key in others
         }
+        assert not readable(person["id"])
         assert (versions(old["id"]), versions(new["id"])) == (2, 1)
-        assert [entry.outcome for entry in rows_of("SELECT outcome FROM mutation")] == ["applied"] * 3
+        outcomes = rows_of("SELECT outcome FROM mutation WHERE kind = 'house'")
+        assert [entry.outcome for entry in outcomes] == ["applied"] * 3
         assert rows_of("SELECT 1 FROM quarantine") == []
         settled(device)
 
