@@ -58,7 +58,7 @@ lock: $(VENV)/.stamp-run ## 重新生成依赖锁文件 · write the lock files 
 reset: ## 删除本地数据，下次运行重新开始 · remove the local data; the next run starts afresh
 	@if [ -e "$(STATE)/lock" ] && command -v flock >/dev/null && ! flock -n "$(STATE)/lock" true; then \
 		echo "✗ 服务正在运行，请先按 Ctrl-C 停止 · the stack is running, stop it first"; exit 1; fi
-	@if [ -L "$(STATE)/postgres/cluster" ]; then rm -rf "$$(readlink "$(STATE)/postgres/cluster")"; fi
+	@if [ -L "$(STATE)/postgres/cluster" ]; then place="$$(readlink "$(STATE)/postgres/cluster")"; rm -rf "$$place" "$$place"-before-*; fi
 	@rm -rf "$(STATE)"
 
 clean: reset ## 删除本地数据、虚拟环境与缓存 · also remove the virtual environment and caches

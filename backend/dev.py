@@ -19,14 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from backend.backup.errors import BackupError
-from backend.backup.manifest import BASE
-from backend.commands.restore_order import RestoreOrder
 from backend.core.settings import PROJECT_ROOT, Settings, get_settings
 from backend.embedded.address import Address
 from backend.embedded.archive import Target
@@ -37,6 +34,9 @@ from backend.embedded.state import AlreadyRunning, StateDir
 from backend.embedded.supervisor import GaveUp, Program, Service, Stopped, Supervisor, python
 from backend.embedded.terminal import Step, Terminal
 from backend.embedded.valkey import EmbeddedValkey
+
+if TYPE_CHECKING:
+    from backend.commands.restore_order import RestoreOrder
 
 READY_SECONDS = 120.0
 HURRY_SECONDS = 1.0
@@ -162,15 +162,15 @@ class Stack:
             "PG_BINDIR": str(postgres.binaries),
         }
 
-    def restore(self, guardian: Guardian, asked: RestoreOrder) -> None:
+    def restore(self, guardian: Guardian, asked: "RestoreOrder") -> None:
         """Bring the database back while nothing else runs. `Failed` says why not; then all is as it was."""
-        if asked.kind == "base":
-            self._restore_cluster(guardian, asked)
+        if asked.copy:
+            self._restore_cluster(guardian, asked, asked.copy)
             return
         self._start_database(guardian)
         self._command("restore", str(asked.folder), *(["--replace"] if asked.replace else []))
 
-    def _restore_cluster(self, guardian: Guardian, asked: RestoreOrder) -> None:
+    def _restore_cluster(self, guardian: Guardian, asked: "RestoreOrder", copy: Path) -> None:
         """Recover beside the cluster that is there, do there what every restore has to do, and then swap the two."""
         present, beside = self.postgres("postgres"), self.postgres("postgres-restoring")
         if present.link.exists() and not asked.replace:
@@ -184,7 +184,7 @@ class Stack:
         archive = Path(self.settings.wal_archive).absolute() if self.settings.wal_archive else None
         try:
             with self.terminal.step("恢复数据库集群", "recovering the cluster beside the present one"):
-                beside.recover(asked.folder / BASE, Target(archive, asked.at))
+                beside.recover(copy, Target(archive, asked.at))
             if beside.process:
                 guardian.watch(beside.process.pid, signal.SIGINT, group=False)
             self.use(beside)
@@ -193,7 +193,7 @@ class Stack:
         except BaseException:
             beside.destroy()
             raise
-        kept = present.replace_cluster(beside, kept=f"before-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
+        kept = present.replace_cluster(beside, kept=time.strftime("%Y%m%d%H%M%S", time.gmtime()))
         if kept.exists():
             self.terminal.pair("原集群保留在 · the cluster that was there is kept in", str(kept))
         self.terminal.line("请尽快重新执行 backup base", "take a new `backup base` soon: the log began a new timeline")
@@ -333,10 +333,16 @@ def run_stack(settings: Settings, terminal: Terminal) -> None:
 
 
 def run_restore(settings: Settings, terminal: Terminal, arguments: Sequence[str]) -> None:
-    """Restore a backup while the stack is stopped. As `run_stack`, with `BackupError` for what is no backup."""
+    """Restore a backup while the stack is stopped. Raises as `run_stack` does."""
+    # Only here: starting the stack needs nothing of the product itself.
+    from backend.commands.restore_order import BackupError, RestoreOrder
+
     if settings.database_url:
         raise Failed("使用外部数据库时请执行 cli backup restore · with a database of your own run `cli backup restore`")
-    asked = RestoreOrder.read(arguments, settings)
+    try:
+        asked = RestoreOrder.read(arguments, settings)
+    except BackupError as error:
+        raise Failed(str(error)) from error
     state = StateDir(settings.state_dir.absolute())
     with watched(state, terminal, "make restore", lambda: None) as (guardian, supervisor):
         Stack(settings, state, terminal, supervisor).restore(guardian, asked)
@@ -381,7 +387,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         terminal.problem(f"配置有误 · a setting is wrong: {problems}")
     except Stopped:
         terminal.problem("已中断 · broken off")
-    except (Failed, BackupError, EmbeddedError, OSError) as error:
+    except (Failed, EmbeddedError, OSError) as error:
         terminal.problem(str(error))
     else:
         return 0

@@ -53,6 +53,7 @@ STOP_SECONDS = 30.0
 PREVIOUS_SERVER_SECONDS = 30.0
 
 _SOCKET_NAME = ".s.PGSQL.5432"
+_KEPT = "-before-"
 _SETTINGS = (
     "listen_addresses=",
     "port=5432",
@@ -226,7 +227,7 @@ class EmbeddedPostgres:
     def replace_cluster(self, other: "EmbeddedPostgres", *, kept: str) -> Path:
         """Take over the cluster of another server, both stopped; where ours is kept, below a name of its own."""
         here, there = self.link.resolve(), other.link.resolve()
-        aside = here.with_name(f"{here.name}-{kept}")
+        aside = here.with_name(f"{here.name}{_KEPT}{kept}")
         if self._archive:
             keep_history(there, self._archive, self.account)
         if here.exists():
@@ -261,6 +262,7 @@ class EmbeddedPostgres:
         """The folder of an initialised cluster that the account can reach."""
         cluster = self.link.resolve()
         if not (cluster / "PG_VERSION").is_file():
+            _require_no_other(cluster)
             cluster = self._place_for_cluster()
             self._initialise(cluster)
         made_by = int((cluster / "PG_VERSION").read_text())
@@ -347,6 +349,16 @@ def _environment() -> dict[str, str]:
     """Ours without what would steer libpq or the server elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C"}
+
+
+def _require_no_other(cluster: Path) -> None:
+    """An empty cluster is made only where there never was one: not after a restore that was cut off at its swap."""
+    kept = sorted(cluster.parent.glob(f"{cluster.name}{_KEPT}*"))
+    if kept:
+        raise EmbeddedError(
+            f"恢复在切换时中断：请把要用的集群改名为 {cluster.name} · a restore was cut off at its swap: give the "
+            f"cluster that you want the name {cluster.name}\n{kept[-1]}"
+        )
 
 
 def _forget_dead_server(cluster: Path) -> None:
