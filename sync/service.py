@@ -221,7 +221,7 @@ def _refusal(batch: Batch, known: Known, row: Incoming) -> QuarantineCode | None
         return QuarantineCode.OUT_OF_SCOPE
     grids = [known.master.grid_id] if known.master else []
     grids += [] if row.state.deleted else [row.state.fields["grid_id"]]
-    outside = [grid for grid in grids if grid not in batch.grids]
+    outside = [grid for grid in grids if grid not in batch.grids or known.hidden]
     if not outside:
         return None
     if outside[0] in batch.past_grids:

@@ -45,11 +45,15 @@ class Version:
 
 @dataclass(slots=True)
 class Known:
-    """All that the server knows of one document and that a batch needs."""
+    """All that the server knows of one document and that a batch needs.
+
+    `hidden`: the document is there and the caller may not see it, so its version stands here without content.
+    """
 
     id: UUID
     kind: Kind | None = None
     master: Version | None = None
+    hidden: bool = False
     named: dict[UUID, Version] = field(default_factory=dict)
     ops: set[UUID] = field(default_factory=set)
     last_pushed: tuple[State, int] | None = None
@@ -132,12 +136,16 @@ def has_unreadable_parts(session: Session, document_id: UUID, *, vault: Vault) -
 
 
 def _read_masters(session: Session, known: dict[UUID, Known], ids: list[UUID], vault: Vault) -> None:
-    rows = list(session.connection().execute(_MASTERS, {"ids": ids}))
+    """Where the documents are is known of all of them; what is in them comes only as far as the row policies allow."""
+    located = list(session.connection().execute(_LOCATE, {"ids": ids}))
+    rows = list(session.connection().execute(_CONTENTS, {"ids": [row.id for row in located]})) if located else []
     opened = open_rows(session, [StoredRow(row.id, row.body, row.sealed) for row in rows], vault=vault)
-    for row, fields in zip(rows, opened, strict=True):
+    contents = {row.id: fields for row, fields in zip(rows, opened, strict=True)}
+    for row in located:
         entry = known[row.id]
-        entry.kind = Kind(row.kind)
-        entry.master = Version(row.version, row.op, row.grid_id, State({} if row.deleted else fields, row.deleted))
+        entry.kind, entry.hidden = Kind(row.kind), row.id not in contents
+        fields = {} if row.deleted else contents.get(row.id, {})
+        entry.master = Version(row.version, row.op, row.grid_id, State(fields, row.deleted))
 
 
 def _read_versions(session: Session, known: dict[UUID, Known], named: list[tuple[UUID, UUID]], vault: Vault) -> None:
@@ -242,9 +250,8 @@ def _json(value: Document | list[str]) -> str:
 
 
 _SEALED = text("SELECT sealed FROM document WHERE id = :id")
-_MASTERS = text(
-    "SELECT id, kind, grid_id, version, op, deleted, body, sealed FROM document WHERE id = ANY(:ids) FOR UPDATE"
-)
+_LOCATE = text("SELECT id, kind, grid_id, version, op, deleted FROM zw_locate(CAST(:ids AS uuid[]))")
+_CONTENTS = text("SELECT id, body, sealed FROM document WHERE id = ANY(:ids)")
 _VERSIONS = text(
     """
     SELECT v.document_id, v.version, v.op, v.grid_id, v.deleted, v.body, v.sealed
@@ -252,22 +259,8 @@ _VERSIONS = text(
     JOIN document_version v ON v.document_id = wanted.id AND v.op = wanted.op
     """
 )
-_OPS = text(
-    """
-    SELECT document_id, op FROM document_version WHERE document_id = ANY(CAST(:gone AS uuid[]))
-    UNION
-    SELECT document_id, op FROM mutation WHERE document_id = ANY(CAST(:gone AS uuid[]))
-    UNION
-    SELECT document_id, op FROM quarantine WHERE document_id = ANY(CAST(:gone AS uuid[])) AND op IS NOT NULL
-    """
-)
-_LEDGER = text(
-    """
-    SELECT m.document_id, m.op, m.fingerprint
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
-    JOIN mutation m ON m.document_id = wanted.id AND m.op = wanted.op
-    """
-)
+_OPS = text("SELECT document_id, op FROM zw_known_ops(CAST(:gone AS uuid[]))")
+_LEDGER = text("SELECT document_id, op, fingerprint FROM zw_fingerprints(CAST(:ids AS uuid[]), CAST(:ops AS uuid[]))")
 _LAST_PUSHED = text(
     """
     SELECT DISTINCT ON (document_id) document_id, version, pushed, pushed_body

@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
+from backend.core.db import act_as
 from backend.core.enums import CaseState
 from backend.core.errors import NotFound, PreconditionFailed
 from backend.core.ids import new_id
@@ -74,6 +75,7 @@ def act(
     case = session.exec(select(Case).where(Case.id == case_id, visible_to(caller)).with_for_update()).first()
     if case is None:
         raise NotFound
+    act_as(session, {"case": str(case.id)})
     if case.version != version:
         raise PreconditionFailed(version=case.version)
     edge = _lawful_edge(session, case, caller, action)
