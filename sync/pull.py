@@ -7,7 +7,7 @@ short one ends the client's loop; all keys stay in the checkpoint, because the c
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -141,17 +141,19 @@ def _touched(session: Session, place: Checkpoint, grid_id: str, kind: Kind, room
 def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]) -> list[Document]:
     """The documents in the order of the page, as they are now, or tombstones. One that moved between two held grids
     stands twice: leaving one out would make the page short."""
-    rows: dict[UUID, Any] = {row.id: row for row in session.connection().execute(_DOCUMENTS, {"ids": ids})}
-    seen = [row for row in rows.values() if not row.deleted and row.grid_id in held]
+    rows = list(session.connection().execute(_DOCUMENTS, {"ids": ids}))
+    seen = [row for row in rows if not row.deleted and row.grid_id in held]
     vault = Vault(session)
     opened = open_rows(session, [StoredRow(row.id, row.body, row.sealed) for row in seen], vault=vault)
     live = {
         row.id: to_wire(row.id, fields=fields, version=row.version, op=row.op)
         for row, fields in zip(seen, opened, strict=True)
     }
+    gone = [document_id for document_id in ids if document_id not in live]
+    versions = {row.id: row for row in session.connection().execute(_VERSIONS, {"ids": gone})} if gone else {}
     return [
         live.get(document_id)
-        or tombstone(kind, document_id, version=rows[document_id].version, op=rows[document_id].op)
+        or tombstone(kind, document_id, version=versions[document_id].version, op=versions[document_id].op)
         for document_id in ids
     ]
 
@@ -171,3 +173,4 @@ _GONE = text(
     """
 )
 _DOCUMENTS = text("SELECT id, grid_id, version, op, deleted, body, sealed FROM document WHERE id = ANY(:ids)")
+_VERSIONS = text("SELECT id, version, op FROM zw_versions(CAST(:ids AS uuid[]))")

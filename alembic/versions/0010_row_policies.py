@@ -6,13 +6,13 @@ line work as `zw_worker`, which sees all. The owner of the tables is not bound: 
 below, which give ids, versions, digests and counts of rows, and never content.
 
 Revision ID: 0010
-Revises: 0050
+Revises: 0051
 """
 
 from alembic import op
 
 revision = "0010"
-down_revision = "0050"
+down_revision = "0051"
 branch_labels = None
 depends_on = None
 
@@ -68,7 +68,7 @@ CALLER = (
     $$
     """,
 )
-# For the push, which must know of a foreign document that it is there and where it lies, and no more.
+# For push and pull, which must know of a foreign document that it is there and where it lies, and no more.
 LOCATORS = (
     """
     CREATE FUNCTION zw_locate(ids uuid[])
@@ -76,6 +76,12 @@ LOCATORS = (
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
         SELECT d.id, d.kind, d.grid_id, d.version, d.op, d.deleted
         FROM document d WHERE d.id = ANY (ids) ORDER BY d.id FOR UPDATE
+    $$
+    """,
+    """
+    CREATE FUNCTION zw_versions(ids uuid[]) RETURNS TABLE (id uuid, version integer, op uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+        SELECT d.id, d.version, d.op FROM document d WHERE d.id = ANY (ids)
     $$
     """,
     """
@@ -133,6 +139,7 @@ FUNCTIONS = {
     "zw_grids": "",
     "zw_feeds": "",
     "zw_locate": "uuid[]",
+    "zw_versions": "uuid[]",
     "zw_fingerprints": "uuid[], uuid[]",
     "zw_known_ops": "uuid[]",
     "zw_counts": "",
@@ -150,7 +157,8 @@ SENT = """(SELECT zw_department()) IS NOT NULL AND EXISTS (
 OWN_QUEUE = """grid_id IS NULL AND EXISTS (
     SELECT FROM case_queue q WHERE q.code = queue_code AND starts_with(q.territory_code, (SELECT zw_territory())))"""
 OF_ENTRY = """EXISTS (SELECT FROM document d WHERE source_type = 'document' AND d.id = source_id)
-    OR EXISTS (SELECT FROM report r WHERE source_type = 'report' AND r.id = source_id)"""
+    OR EXISTS (SELECT FROM report r WHERE source_type = 'report' AND r.id = source_id)
+    OR id = (SELECT c.verdict_id FROM case_file c WHERE c.id = (SELECT zw_case()))"""
 OF_CASE = "EXISTS (SELECT FROM case_file c WHERE c.id = case_id)"
 
 CASES = f"{BELOW} OR {NOWHERE} OR {OWN_QUEUE} OR department_code = (SELECT zw_department())"

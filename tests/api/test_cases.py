@@ -99,7 +99,7 @@ def test_of_two_supervisors_who_claim_at_once_exactly_one_succeeds(
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(claim, desks)) == [200, 412]
-    with Session(engine_for("zw_api")) as session:
+    with Session(engine_for("zw_worker")) as session:
         assert len(session.exec(select(CaseStep).where(CaseStep.case_id == case.id)).all()) == 2
 
 

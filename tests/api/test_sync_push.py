@@ -24,7 +24,7 @@ def _outcomes(handheld: Handheld) -> list[str]:
 
 
 def _count(statement: str) -> int:
-    with Session(engine_for("zw_api")) as session:
+    with Session(engine_for("zw_worker")) as session:
         return int(session.connection().execute(text(statement)).scalar_one())
 
 
