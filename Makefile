@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo cli backup restore test check format lock clean reset
+.PHONY: help run demo cli backup restore test check format lock clean reset tamper
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -54,6 +54,9 @@ lock: $(VENV)/.stamp-run ## 重新生成依赖锁文件 · write the lock files 
 		--extra embedded -o requirements.lock pyproject.toml
 	@$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet \
 		--extra embedded --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+tamper: $(VENV)/.stamp-run ## 篡改审计记录并校验（N=10000）· tamper with the audit trail and verify
+	@exec $(PY) bench/tamper.py --number $(or $(N),10000)
 
 reset: ## 删除本地数据，下次运行重新开始 · remove the local data; the next run starts afresh
 	@if [ -e "$(STATE)/lock" ] && command -v flock >/dev/null && ! flock -n "$(STATE)/lock" true; then \

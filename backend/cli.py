@@ -11,7 +11,7 @@ from rich.table import Table
 from sqlmodel import Session
 
 from backend import jobs
-from backend.commands import backup
+from backend.commands import audit, backup
 from backend.core.crypto import new_secret
 from backend.core.db import engine_for, transaction
 from backend.core.enums import Role
@@ -29,6 +29,7 @@ app = typer.Typer(
     help="织网 Zhiwang: seed, import, accounts, keys, jobs, demo.",
 )
 app.add_typer(backup.app, name="backup")
+app.add_typer(audit.app, name="audit")
 console = Console()
 
 NO_DEMO_ACCOUNTS = (
@@ -123,8 +124,9 @@ def add_account(
 @app.command("new-keys")
 def new_keys() -> None:
     """Fresh secrets for a deployment, as lines for its `.env`."""
-    for line in (f"MASTER_KEYS=1:{new_secret()}", f"INDEX_KEY={new_secret()}", f"TOKEN_SECRET={new_secret()}"):
-        console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"MASTER_KEYS=1:{new_secret()}", highlight=False, soft_wrap=True)
+    for name in ("INDEX_KEY", "TOKEN_SECRET", "AUDIT_KEY"):
+        console.print(f"{name}={new_secret()}", highlight=False, soft_wrap=True)
 
 
 @app.command("jobs")

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 MODULES = (
+    "backend.services.audit_tasks",
     "backend.services.tasks",
     "media.tasks",
     "sync.tasks",

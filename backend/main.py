@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from backend import __version__, jobs
 from backend.api import (
     accounts,
+    audit,
     auth,
     authorisation,
     cases,
@@ -33,7 +34,7 @@ from backend.tasks import BackgroundWaker
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
-    *(registry, reference, wechat, notices, overview, life),
+    *(registry, reference, wechat, notices, overview, life, audit),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 

@@ -12,6 +12,7 @@ from backend.core.db import engine_for
 from backend.core.logging import configure_logging
 from backend.core.settings import get_settings
 from backend.handlers import load_handlers
+from backend.services.audit_tasks import Sealer
 from backend.tasks import BackgroundWaker, celery
 
 app = celery
@@ -34,3 +35,4 @@ def _start_child(**_: Any) -> None:
     """A pool child is a fork: connections of its parent are not its own, and it wakes others for follow-up jobs."""
     engine_for.cache_clear()
     jobs.set_waker(BackgroundWaker())
+    Sealer().start()

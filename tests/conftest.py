@@ -76,6 +76,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         "MASTER_KEYS": f"1:{_secret()}",
         "INDEX_KEY": _secret(),
         "TOKEN_SECRET": _secret(),
+        "AUDIT_KEY": _secret(),
         "WECHAT_APP_ID": "wx-synthetic",
         "WECHAT_TOKEN": secrets.token_hex(8),
         "WECHAT_ENCODING_AES_KEY": _secret().rstrip("="),

@@ -125,4 +125,8 @@ def _gauges(seen: overview.Overview) -> CollectorRegistry:
     for name, state, number, seconds in seen.jobs:
         depth.labels(name, state).set(number)
         age.labels(name, state).set(seconds)
+    unsealed = Gauge("zhiwang_audit_unsealed", "Audit entries that wait to be sealed", registry=registry)
+    unsealed.set(seen.unsealed)
+    unanchored = Gauge("zhiwang_audit_unanchored", "Sealed batches that wait to be anchored", registry=registry)
+    unanchored.set(seen.unanchored)
     return registry

@@ -17,7 +17,7 @@ from backend.core.secrets_check import database_faults, secret_faults
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
-OWN_SECRETS = ("master_keys", "index_key", "token_secret")
+OWN_SECRETS = ("master_keys", "index_key", "token_secret", "audit_key")
 """Production starts with none of these missing, short, typed by a person, or used twice."""
 SHARED_SECRETS = ("wechat_token", "wechat_app_secret", "wechat_encoding_aes_key")
 """Agreed with an outside service: may be empty."""
@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     master_keys: SecretStr = SecretStr("")
     index_key: SecretStr = SecretStr("")
     token_secret: SecretStr = SecretStr("")
+
+    audit_key: SecretStr = SecretStr("")
+    audit_anchor: str = ""
+    audit_days: int = Field(default=365, ge=183)
+    audit_seal_seconds: float = Field(default=5.0, gt=0, le=60)
 
     access_token_seconds: int = Field(default=600, ge=60, le=600)
     refresh_token_days: int = Field(default=30, ge=1)
@@ -160,6 +165,10 @@ class Settings(BaseSettings):
     def admin_url(self) -> str:
         """The database a restore logs in to: it makes and renames databases. The owner where no other is set."""
         return self.admin_database_url or self.migration_url()
+
+    def anchor_path(self) -> Path:
+        """The signed anchor of the audit trail, outside the database."""
+        return Path(self.audit_anchor) if self.audit_anchor else self.state_dir / "trust" / "audit-anchor.jsonl"
 
     def media_location(self) -> str:
         """Where photographs are kept: an `s3://` or `file://` address."""

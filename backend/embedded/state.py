@@ -37,6 +37,7 @@ def new_secrets() -> dict[str, str]:
         "MASTER_KEYS": f"1:{_random_key()}",
         "INDEX_KEY": _random_key(),
         "TOKEN_SECRET": _random_key(),
+        "AUDIT_KEY": _random_key(),
         "WECHAT_APP_ID": "wx" + secrets.token_hex(8),
         "WECHAT_TOKEN": secrets.token_hex(16),
         "WECHAT_ENCODING_AES_KEY": aes_key,

@@ -11,6 +11,7 @@ from backend.models.accounts import (
     SecondFactor,
     SessionFamily,
 )
+from backend.models.audit import AuditBatch, AuditDrop, AuditEntry, AuditSeal
 from backend.models.cases import (
     CalendarDay,
     Case,
@@ -29,11 +30,14 @@ from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.territory import Department, Grid, Membership, TerritoryUnit
-from backend.models.trust import AuditEntry, ErasedSubject, ServerState, SubjectKey
+from backend.models.trust import ErasedSubject, ServerState, SubjectKey
 
 __all__ = [
     "Account",
+    "AuditBatch",
+    "AuditDrop",
     "AuditEntry",
+    "AuditSeal",
     "BeatSlot",
     "BusinessRecord",
     "CalendarDay",

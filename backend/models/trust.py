@@ -1,12 +1,9 @@
-"""Keys of subjects, the audit trail, and the server's own state."""
-
-from uuid import UUID
+"""Keys of subjects, and the server's own state."""
 
 from sqlalchemy import LargeBinary
 from sqlmodel import Field
 
-from backend.core.ids import new_id
-from backend.models.base import Json, SQLModel, datetime, json_field, time_field
+from backend.models.base import SQLModel, datetime, time_field
 
 
 class SubjectKey(SQLModel, table=True):
@@ -26,21 +23,6 @@ class ErasedSubject(SQLModel, table=True):
 
     subject_id: bytes = Field(primary_key=True, sa_type=LargeBinary)
     erased_at: datetime = time_field()
-
-
-class AuditEntry(SQLModel, table=True):
-    """Who did what to which object, and when. Ids and codes only, never personal values; appended, never edited."""
-
-    __tablename__ = "audit_entry"
-
-    id: UUID = Field(default_factory=new_id, primary_key=True)
-    at: datetime = time_field(index=True)
-    actor: str = Field(max_length=64)
-    action: str = Field(max_length=64)
-    object_type: str = Field(max_length=32)
-    object_id: str = Field(max_length=64, index=True)
-    request_id: str | None = Field(default=None, max_length=64)
-    detail: Json = json_field()
 
 
 class ServerState(SQLModel, table=True):

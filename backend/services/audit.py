@@ -1,5 +1,13 @@
-"""The audit trail: one row for each change of state, written in the transaction that makes the change."""
+"""The audit trail: one row for each change of state, written in the transaction that makes the change.
 
+Entries stay for months and are read by people who may not see personal data, so nothing personal may get in: every
+text is an id, a code or a name of ours (`[A-Za-z0-9_.:,-]`, at most 64), and no number looks like a citizen's id number
+or a phone. Development and tests refuse anything else; production writes the entry with the value withheld and logs
+where it came from, because an action that was done must be in the trail.
+"""
+
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,12 +17,25 @@ from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.ids import new_id
+from backend.core.logging import get_logger
+from backend.core.settings import get_settings
+
+WITHHELD = "withheld"
+_CODE = re.compile(r"[A-Za-z0-9_.:,-]{0,64}")
+_PERSONAL = re.compile(r"(?<![0-9A-Za-z])(?:1[3-9]\d{9}|[1-9]\d{16}[0-9Xx])(?![0-9A-Za-z])")
+"""A mobile phone's number, or a citizen's id number: made of the same characters as codes, and none."""
+_LARGEST_COUNT = 9_999_999_999
+
+log = get_logger(__name__)
 
 
 def record(
     session: Session, *, actor: str, action: str, object_type: str, object_id: str, **detail: str | int | None
 ) -> None:
-    """Append one entry. `actor` is an account id or the name of a job; `detail` holds ids, codes and counts only."""
+    """Append one entry. `actor` is an account id or the name of a job; `detail` holds ids, codes and counts only.
+
+    `ValueError` outside production where a value is anything else.
+    """
     record_many(session, actor=actor, action=action, object_type=object_type, entries=[(object_id, detail)])
 
 
@@ -25,6 +46,8 @@ def record_many(
     if not entries:
         return
     moment = now()
+    action = _lawful("an action", "action", action)
+    actor, object_type = _lawful(action, "actor", actor), _lawful(action, "object_type", object_type)
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     session.connection().execute(
         _INSERT,
@@ -35,13 +58,31 @@ def record_many(
                 "actor": actor,
                 "action": action,
                 "object_type": object_type,
-                "object_id": object_id,
+                "object_id": _lawful(action, "object_id", object_id),
                 "request_id": request_id,
-                "detail": msgspec.json.encode(detail).decode(),
+                "detail": msgspec.json.encode(_lawful_detail(action, detail)).decode(),
             }
             for object_id, detail in entries
         ],
     )
+
+
+def _lawful_detail(action: str, detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {_lawful(action, "key", key): _lawful(action, key, value) for key, value in detail.items()}
+
+
+def _lawful(action: str, name: str, value: Any) -> Any:
+    """The value as it may stand in the trail; `ValueError` outside production where it may not."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) <= _LARGEST_COUNT:
+        return value
+    if isinstance(value, str) and _CODE.fullmatch(value) and not _PERSONAL.search(value):
+        return value
+    if get_settings().environment != "production":
+        raise ValueError(f"audit of {action}: {name} is no id, code or count")
+    log.error("audit value withheld", action=action, name=name)
+    return WITHHELD
 
 
 _INSERT = text(

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.settings import PROJECT_ROOT
+from backend.services import audit_chain, audit_sealing
 
 T = TypeVar("T")
 Counts = dict[str, dict[str, int]]
@@ -20,11 +21,16 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All counts: by group and state, cases by queue and state, and jobs that are not done."""
+    """All counts: by group and state, cases by queue and state, jobs that are not done, and the audit trail's lag.
+
+    `unsealed` are entries of the audit trail that wait for a batch, `unanchored` batches that wait for the anchor.
+    """
 
     counts: Counts
     cases: dict[str, dict[str, int]]
     jobs: list[tuple[str, str, int, float]]
+    unsealed: int
+    unanchored: int
 
 
 class Together(Generic[T]):
@@ -52,7 +58,13 @@ _together: Together[Overview] = Together()
 
 def look(session: Session) -> Overview:
     """All counts. They need no login, so however many ask, one at a time is counted for all."""
-    return _together(lambda: Overview(counts(session), cases_by_queue(session), jobs_by_name(session)))
+    return _together(lambda: _look(session))
+
+
+def _look(session: Session) -> Overview:
+    trail = audit_sealing.trail(session)
+    unanchored = trail.batches - audit_chain.noted_batch(session)
+    return Overview(counts(session), cases_by_queue(session), jobs_by_name(session), trail.unsealed, unanchored)
 
 
 def counts(session: Session) -> Counts:
