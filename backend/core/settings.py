@@ -110,6 +110,8 @@ class Settings(BaseSettings):
 
     erasure_ledger: Path | None = None
 
+    outbound_hosts: str = ""
+
     demo: bool = True
     seed_scale: float = Field(default=1.0, gt=0, le=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from backend.core.settings import get_settings
+from backend.services import outbound
 
 HTTP_TIMEOUT_SECONDS = 10
 TIME_TO_LIVE = timedelta(days=1)
@@ -68,15 +69,14 @@ class FirebasePush:
     """firebase-admin through its real code path.
 
     `fcm_url` replaces the address messages go to; with a `token_uri` in the credentials it lets the same code talk
-    to a local server. Retries inside the library would sleep while a worker waits, so its adapters are replaced by
-    ones without: the job tries again instead.
+    to a local server. Its adapters are replaced: by ones that call Google's hosts only, and without retries, which
+    would sleep while a worker waits: the job tries again instead.
     """
 
     def __init__(self, credentials_file: str, *, fcm_url: str | None = None) -> None:
         # Imported on first use, because it takes about a second and most processes never push.
         import firebase_admin
         from firebase_admin import credentials, messaging
-        from requests.adapters import HTTPAdapter
 
         self._messaging = messaging
         self._app = firebase_admin.initialize_app(
@@ -86,8 +86,11 @@ class FirebasePush:
         )
         service = messaging._get_messaging_service(self._app)
         service._fcm_url = fcm_url or service._fcm_url
-        for prefix in ("http://", "https://", "https://fcm.googleapis.com"):
-            service._client.session.mount(prefix, HTTPAdapter(max_retries=0))
+        # A stand-in is let through only where it was asked for; the file alone cannot send us anywhere else.
+        gate = outbound.google_gate(*([fcm_url] if fcm_url else []))
+        session = service._client.session
+        for guarded in (session, session._auth_request_session):
+            outbound.guard_session(guarded, gate)
 
     def send(self, target: str, kind: TargetKind, wake: Wake) -> PushResult:
         """See `Push`. A failed login is a `GoogleAuthError`, which is no `FirebaseError`."""

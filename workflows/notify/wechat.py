@@ -10,20 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Protocol
 
-import httpx
 import msgspec
 
 from backend.core.settings import get_settings
+from backend.services import outbound
 
-TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+TIMEOUT = outbound.Timeout(10.0, connect=5.0)
 TOKEN_MARGIN_SECONDS = 300
 TOKEN_REFUSED = frozenset({40001, 40014, 42001})
 TRANSIENT = frozenset({-1, 45009, 45011, 50002}) | TOKEN_REFUSED
 WINDOW_CLOSED = frozenset({45015, 45047})
 NOT_REACHABLE = frozenset({40003, 43004, 48002})
 MAX_JSON_BYTES = 65536
+SLACK_BYTES = 1
+"""So that a file that is one byte too large is known as such, and not as an answer that was cut off."""
 
 # httpx logs each address, token included, at INFO.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -80,7 +83,8 @@ class HttpWechatApi:
     """The real API. One access token is shared by all calls of this process until shortly before it runs out."""
 
     def __init__(self, *, base_url: str, app_id: str, app_secret: str, max_media_bytes: int) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+        largest = max(max_media_bytes, MAX_JSON_BYTES)
+        self._http = outbound.client(base_url, timeout=TIMEOUT, max_bytes=largest + SLACK_BYTES)
         self._credentials = {"grant_type": "client_credential", "appid": app_id, "secret": app_secret}
         self._max_media_bytes = max_media_bytes
         self._token, self._token_ends = "", 0.0
@@ -162,16 +166,16 @@ def _reached() -> Iterator[None]:
     """Turn any failure of the transport into `WechatAway`, without its text."""
     try:
         yield
-    except httpx.HTTPError as error:
+    except outbound.HttpError as error:
         raise WechatAway(type(error).__name__) from None
 
 
-def _check_status(answer: httpx.Response) -> None:
-    if answer.status_code != httpx.codes.OK:
+def _check_status(answer: outbound.Answer) -> None:
+    if answer.status_code != HTTPStatus.OK:
         raise WechatAway(f"http_{answer.status_code}")
 
 
-def _read(answer: httpx.Response, *, limit: int) -> bytes:
+def _read(answer: outbound.Answer, *, limit: int) -> bytes:
     content = bytearray()
     for piece in answer.iter_bytes():
         content += piece
