@@ -91,3 +91,9 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-venv requirements.lock requirements-dev.lock
 	@echo "… 安装依赖与开发工具（首次约一分钟）· installing the locked dependencies and tools (about a minute the first time)"
 	@$(PIP) -r requirements-dev.lock
 	@touch $@ $(VENV)/.stamp-run
+
+.PHONY: test-api-fuzz attack-tokens
+test-api-fuzz: $(VENV)/.stamp-test ## 按接口文档随机测试（一万例）· fuzz the API by its own document
+	@exec $(PY) -m bench.api_fuzz $(ARGS)
+attack-tokens: $(VENV)/.stamp-test ## 攻击登录与令牌 · attack logins and tokens
+	@exec $(PY) -m bench.attack_tokens $(ARGS)

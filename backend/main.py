@@ -17,6 +17,7 @@ from backend.api import (
     life,
     media,
     notices,
+    openapi,
     overview,
     problems,
     reference,
@@ -66,6 +67,7 @@ def create_app() -> FastAPI:
         app.include_router(module.router)
     authorisation.check(app)
     problems.install(app)
+    openapi.install(app)
     _put_edge_around(app, settings)
     return app
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.deps import DbSession, allowed
-from backend.api.fields import PlainText
+from backend.api.fields import Moment, PlainText
 from backend.api.sessions import SessionList, sessions_of
 from backend.core.enums import Role
 from backend.models import Membership, Posting
@@ -29,8 +29,8 @@ class NewPosting(BaseModel):
     role: Role
     territory_code: Code = ""
     department_code: Annotated[PlainText | None, Field(max_length=32)] = None
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
 
 
 class NewAccount(BaseModel):
@@ -99,14 +99,14 @@ class AccountList(BaseModel):
 class Ending(BaseModel):
     """Without `ends_at` it ends now."""
 
-    ends_at: AwareDatetime | None = None
+    ends_at: Moment | None = None
 
 
 class NewMembership(Ending):
     model_config = ConfigDict(json_schema_extra={"examples": [{"grid_id": "440310001001001"}]})
 
     grid_id: Annotated[str, Field(pattern=r"^[0-9]{15}$")]
-    starts_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
 
 
 class MembershipShown(BaseModel):

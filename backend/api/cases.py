@@ -64,9 +64,9 @@ def act(
     case_id: UUID,
     action: Action,
     body: ActionRequest,
-    version: IfMatch,
     session: DbSession,
     caller: Desk,
+    version: IfMatch,
     response: Response,
 ) -> CaseDetail:
     case = service.act(session, caller=caller, case_id=case_id, action=action, version=version, request=body)

@@ -12,6 +12,7 @@ from fastapi import Depends, Header
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlmodel import Session
 
+from backend.api.fields import REQUIRED
 from backend.core.db import engine_for, transaction
 from backend.core.errors import Malformed, PreconditionRequired, Unauthenticated
 from backend.services.permissions import admit
@@ -64,7 +65,11 @@ def public(operation: str) -> Callable[[], None]:
     return check
 
 
-def if_match(header: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
+def if_match(
+    header: Annotated[
+        str | None, Header(alias="If-Match", json_schema_extra={"pattern": r'^(W/)?"[0-9]{1,9}"$', REQUIRED: True})
+    ] = None,
+) -> int:
     """The version named by `If-Match`, as in the ETag of the object.
 
     `PreconditionRequired` where there is none, `Malformed` where it is longer than any version can be.

@@ -5,9 +5,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from backend.api.deps import DbSession, allowed
+from backend.api.fields import Moment
 from backend.services import devices
 from backend.services.devices import DeviceState, DeviceView
 from backend.services.sessions import Caller
@@ -47,7 +48,7 @@ def list_devices(
     account_id: UUID | None = None,
     state: DeviceState | None = None,
     waiting: Annotated[bool, Query(description="Only those with changes not sent yet")] = False,
-    silent_since: Annotated[AwareDatetime | None, Query(description="Only those not heard of since then")] = None,
+    silent_since: Annotated[Moment | None, Query(description="Only those not heard of since then")] = None,
     before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> DeviceList:

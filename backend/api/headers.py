@@ -39,13 +39,14 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _complete(MutableHeaders(scope=message), self._always, anonymous=anonymous)
+                complete(MutableHeaders(scope=message), self._always, anonymous=anonymous)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
-def _complete(headers: MutableHeaders, always: dict[str, str], *, anonymous: bool) -> None:
+def complete(headers: MutableHeaders, always: dict[str, str], *, anonymous: bool) -> None:
+    """Add what is missing. `anonymous`: no login came with the call, so nothing personal can be in the answer."""
     for name, value in always.items():
         headers.setdefault(name, value)
     page = headers.get("Content-Type", "").startswith("text/html")

@@ -20,7 +20,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.api.deps import DbSession, allowed, public
+from backend.api.deps import DbSession, allowed, current_caller, public
+from backend.api.fields import REQUIRED
 from backend.core.errors import ZhiwangError
 from backend.core.settings import get_settings
 from backend.models import Upload
@@ -42,6 +43,8 @@ CHUNK_TYPE = "application/offset+octet-stream"
 BLOCK_BYTES = 256 * 1024
 STALL_SECONDS = 20.0
 
+NUMBER: dict[str, Any] = {"pattern": "^[0-9]{1,12}$"}
+METHODS: dict[str, Any] = {"enum": ["PATCH", "HEAD", "DELETE"], REQUIRED: True}
 NO_STORE = {"Cache-Control": "no-store"}
 OFFERED = {
     "Tus-Version": TUS_VERSION,
@@ -76,8 +79,13 @@ def _headers() -> Iterator[None]:
         raise UploadHeaderInvalid(str(error)) from error
 
 
-def tus_version(version: Annotated[str, Header(alias="Tus-Resumable")] = "") -> None:
-    """Refuse a client that speaks another version, before anything else is looked at."""
+def tus_version(
+    _: Annotated[Caller, Depends(current_caller)],
+    version: Annotated[
+        str, Header(alias="Tus-Resumable", json_schema_extra={"enum": [TUS_VERSION], REQUIRED: True})
+    ] = "",
+) -> None:
+    """Refuse a client that speaks another version, as soon as it is known who calls."""
     if version != TUS_VERSION:
         raise TusVersionUnsupported
 
@@ -107,10 +115,10 @@ class Chunk:
 
 
 def chunk_headers(
-    offset: Annotated[str | None, Header(alias="Upload-Offset")] = None,
+    offset: Annotated[str | None, Header(alias="Upload-Offset", json_schema_extra=NUMBER)] = None,
     checksum: Annotated[str | None, Header(alias="Upload-Checksum")] = None,
-    content_type: Annotated[str, Header(alias="Content-Type")] = "",
-    length: Annotated[str | None, Header(alias="Content-Length")] = None,
+    content_type: Annotated[str, Header(alias="Content-Type", include_in_schema=False)] = "",
+    length: Annotated[str | None, Header(alias="Content-Length", include_in_schema=False)] = None,
 ) -> Chunk:
     return Chunk(offset, checksum, content_type, length)
 
@@ -129,6 +137,7 @@ def options() -> Response:
     "",
     status_code=201,
     dependencies=[Tus],
+    response_class=Response,
     summary="Begin an upload; its metadata names photo_id, sha256 and mime",
     openapi_extra=_body_of(CHUNK_TYPE),
 )
@@ -137,7 +146,7 @@ async def create(
     session: DbSession,
     caller: Creator,
     chunk: ChunkDep,
-    length: Annotated[str | None, Header(alias="Upload-Length")] = None,
+    length: Annotated[str | None, Header(alias="Upload-Length", json_schema_extra={**NUMBER, REQUIRED: True})] = None,
     metadata: Annotated[str, Header(alias="Upload-Metadata", max_length=4096)] = "",
 ) -> Response:
     with _headers():
@@ -150,7 +159,9 @@ async def create(
     return Response(status_code=201, headers=headers)
 
 
-@router.head("/{upload_id}", dependencies=[Tus], summary="Where to go on: bytes that are safe here")
+@router.head(
+    "/{upload_id}", dependencies=[Tus], response_class=Response, summary="Where to go on: bytes that are safe here"
+)
 def head(upload_id: UUID, session: DbSession, caller: Resumer) -> Response:
     return _state(uploads.find(session, owner_id=caller.account_id, upload_id=upload_id))
 
@@ -181,6 +192,8 @@ def terminate(upload_id: UUID, session: DbSession, caller: Terminator) -> Respon
 @router.post(
     "/{upload_id}",
     dependencies=[Tus],
+    response_class=Response,
+    responses={204: {"description": "What PATCH or DELETE answers"}},
     summary="PATCH, HEAD or DELETE for clients that can only POST",
     openapi_extra=_body_of(CHUNK_TYPE),
 )
@@ -190,7 +203,7 @@ async def override(
     session: DbSession,
     caller: Poster,
     chunk: ChunkDep,
-    method: Annotated[str, Header(alias="X-HTTP-Method-Override")] = "",
+    method: Annotated[str, Header(alias="X-HTTP-Method-Override", json_schema_extra=METHODS)] = "",
 ) -> Response:
     if method.upper() == "PATCH":
         return await patch(upload_id, request, session, caller, chunk)

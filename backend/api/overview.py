@@ -82,7 +82,12 @@ def counts(session: DbSession) -> dict[str, Any]:
     return {**seen.counts, "cases": seen.cases}
 
 
-@router.get("/health/live", dependencies=[Depends(public("health.live"))], summary="The process answers")
+@router.get(
+    "/health/live",
+    dependencies=[Depends(public("health.live"))],
+    summary="The process answers",
+    response_class=PlainTextResponse,
+)
 def live() -> PlainTextResponse:
     return PlainTextResponse("ok")
 
@@ -91,6 +96,7 @@ def live() -> PlainTextResponse:
     "/health/ready",
     dependencies=[Depends(public("health.ready"))],
     summary="The process can serve: the database answers and is migrated",
+    response_class=PlainTextResponse,
 )
 def ready(session: DbSession) -> PlainTextResponse:
     if not overview.is_migrated(session):

@@ -5,11 +5,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from backend.core.errors import (
+    BadRequest,
     Forbidden,
     Malformed,
     NotFound,
@@ -36,7 +39,7 @@ class MethodNotAllowed(ZhiwangError):
 
 
 _BY_STATUS: dict[int, type[ZhiwangError]] = {
-    400: Malformed,
+    400: BadRequest,
     401: Unauthenticated,
     403: Forbidden,
     404: NotFound,
@@ -95,10 +98,22 @@ def _place(fault: dict[str, Any]) -> str:
     return ".".join(map(str, path))
 
 
-def _framework(_: Request, error: Exception) -> JSONResponse:
+def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code, Malformed if error.status_code < 500 else ZhiwangError)
-    return render(kind(), status=error.status_code, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if kind is MethodNotAllowed:
+        headers["Allow"] = ", ".join(_methods(request.app, request.scope["path"]))
+    return render(kind(), status=error.status_code, headers=headers)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """All methods of a path. The framework names those of the first of its routes only."""
+    methods: set[str] = set()
+    for context in iter_route_contexts(app.routes):
+        if context.path and compile_path(context.path)[0].match(path):
+            methods |= context.methods or set()
+    return sorted(methods)
 
 
 def _database(_: Request, error: Exception) -> JSONResponse:

@@ -8,10 +8,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
 from backend.api.deps import DbSession, allowed
+from backend.api.fields import Moment
 from backend.core.enums import ImportState
 from backend.models import Dataset, Snapshot
 from backend.services import registry
@@ -113,7 +114,7 @@ async def import_dataset(
     request: Request,
     session: DbSession,
     caller: Importer,
-    taken_at: Annotated[AwareDatetime | None, Query(description="When the department took the data")] = None,
+    taken_at: Annotated[Moment | None, Query(description="When the department took the data")] = None,
 ) -> Import:
     """The file is sealed while it comes in; no database connection is held meanwhile."""
     await run_in_threadpool(registry.check_dataset, session, code)

@@ -16,9 +16,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from backend.api.headers import SecurityHeaders
+from backend.api.headers import ALWAYS, SecurityHeaders, complete
 from backend.api.problems import RETRY_AFTER_S, render
-from backend.core.errors import Unavailable
+from backend.core.errors import BadRequest, Unavailable
+from backend.core.ids import new_id
 from backend.core.settings import get_settings
 
 HEAD_SECONDS = 10.0
@@ -56,6 +57,16 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's
+        """Answer what is no HTTP in the one shape of refusals; uvicorn would send bare text."""
+        answer = render(BadRequest(), headers={"Connection": "close"})
+        answer.headers["X-Request-Id"] = new_id().hex
+        complete(answer.headers, ALWAYS, anonymous=True)
+        head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

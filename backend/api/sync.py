@@ -1,6 +1,6 @@
 """The sync protocol over HTTP: push, pull and outcomes (docs/sync-protocol.md)."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from backend.api.deps import DbSession, allowed
+from backend.api.fields import ClockReading
 from backend.api.json import json_response
 from backend.core.enums import Kind
 from backend.services.epoch import check_epoch
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
 
 def claims(
     x_schema_version: Annotated[int | None, Header(ge=0, le=10_000)] = None,
-    x_client_time: Annotated[datetime | None, Header()] = None,
+    x_client_time: Annotated[ClockReading | None, Header()] = None,
     x_waiting: Annotated[int | None, Header(ge=0, le=1_000_000)] = None,
 ) -> Claims:
     """`X-Client-Time` is the device's clock, `X-Waiting` the number of its unsent changes."""

@@ -65,6 +65,15 @@ class Malformed(ZhiwangError):
     title_en = "The payload is malformed"
 
 
+class BadRequest(ZhiwangError):
+    """What came is no HTTP, or so broken that no route could look at it."""
+
+    code = "bad_request"
+    status = 400
+    title_zh = "请求无法识别"
+    title_en = "The request cannot be read"
+
+
 class NotJson(ZhiwangError):
     code = "not_json"
     status = 400
