@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import LiteralString
+from uuid import UUID
 
 import msgspec
+from psycopg import sql
 
 from backend.backup.keys import new_file
 from backend.backup.manifest import MEDIA, MEDIA_FOLDER, MediaMode, MediaSummary
@@ -29,17 +32,24 @@ class MediaLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A file that a row of the database names; hash and size where the row knows them."""
+    """A file that a row of the database names: the row's id, and hash and size where it knows them."""
 
     of: str
+    id: UUID | None
     size: int | None
     sha256: str | None
 
 
 def named_objects(connection: Connection) -> dict[str, Named]:
-    """All files that the database names, by key."""
-    rows = connection.execute(_NAMED)
-    return {str(key): Named(str(of), _number(size), _string(digest)) for key, of, size, digest in rows}
+    """All files that the database names, by key; originals of photos before their copies."""
+    found: dict[str, Named] = {}
+    for of, query in _NAMED.items():
+        rows = connection.execute(query)
+        found |= {str(key): Named(of, _uuid(row), _number(size), _string(digest)) for key, row, size, digest in rows}
+    for (table,) in connection.execute(_WITH_FILES).fetchall():
+        files = sql.SQL("SELECT object_key FROM {} WHERE object_key IS NOT NULL").format(sql.Identifier(str(table)))
+        found |= {str(key): Named("file", None, None, None) for (key,) in connection.execute(files)}
+    return found
 
 
 def effective_mode(store: ObjectStore, wanted: MediaMode) -> MediaMode:
@@ -73,7 +83,7 @@ def read_media(folder: Path) -> Iterator[MediaLine]:
 def _lines(store: ObjectStore, named: dict[str, Named], folder: Path, mode: MediaMode) -> Iterator[MediaLine]:
     stored = dict(store.entries())
     for key in sorted(stored.keys() | named.keys()):
-        expected = named.get(key, Named("nothing", None, None))
+        expected = named.get(key, Named("nothing", None, None, None))
         if key not in stored:
             yield MediaLine(key, expected.size or 0, expected.sha256 or "", expected.of, "missing")
             continue
@@ -132,6 +142,10 @@ def _hashed(store: ObjectStore, key: str) -> str:
     return digest.hexdigest()
 
 
+def _uuid(value: object) -> UUID | None:
+    return value if isinstance(value, UUID) else None
+
+
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
@@ -141,9 +155,14 @@ def _string(value: object) -> str | None:
 
 
 # Uploads of datasets and files of refused rows are sealed, and no row knows the hash of what was stored.
-_NAMED = """
-    SELECT original_key, 'photo', size, sha256 FROM photo WHERE original_key IS NOT NULL
-    UNION ALL SELECT storage_key, 'derivative', size, sha256 FROM derivative
-    UNION ALL SELECT reject_key, 'rejects', NULL, NULL FROM snapshot WHERE reject_key IS NOT NULL
-    UNION ALL SELECT 'imports/' || id, 'import', NULL, NULL FROM snapshot WHERE state = 'loading'
+_NAMED: dict[str, LiteralString] = {
+    "photo": "SELECT original_key, id, size, sha256 FROM photo WHERE original_key IS NOT NULL",
+    "derivative": "SELECT storage_key, photo_id, size, sha256 FROM derivative",
+    "rejects": "SELECT reject_key, id, NULL, NULL FROM snapshot WHERE reject_key IS NOT NULL",
+    "import": "SELECT 'imports/' || id, id, NULL, NULL FROM snapshot WHERE state = 'loading'",
+}
+# Files made for a person to fetch: any table with a column of this name.
+_WITH_FILES = """
+    SELECT table_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND column_name = 'object_key' ORDER BY table_name
 """

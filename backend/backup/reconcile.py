@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -19,7 +20,7 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.backup.manifest import MEDIA_FOLDER, Backup, hash_file
-from backend.backup.media import MediaLine, read_media
+from backend.backup.media import MediaLine, named_objects, read_media
 from backend.core.enums import PhotoState
 from backend.core.errors import ZhiwangError
 from backend.models import Photo
@@ -29,6 +30,7 @@ from backend.services.photos import PROCESS_JOB, receive_photo
 
 ACTOR = "restore"
 ORIGINAL_LOST = "original_lost"
+NOBODY = UUID(int=0)
 ORIGINAL = re.compile(r"originals/[0-9a-f]{2}/(?P<id>[0-9a-f-]{36})-(?P<sha256>[0-9a-f]{16})")
 
 
@@ -54,15 +56,16 @@ def reconcile(session: Session, *, store: ObjectStore, backup: Backup | None, ru
     report = Reconciled()
     stored = dict(store.entries())
     kept = {line.key: line for line in read_media(backup.folder)} if backup else {}
-    named = {row.key: row for row in session.connection().execute(_NAMED)}
-    # By kind in the order of the query: whether a copy can be made anew depends on its original.
+    session.flush()
+    driver: Any = session.connection().connection.driver_connection
+    named = named_objects(driver)
     for key, row in named.items():
-        if stored.get(key) == (row.size if row.size is not None else stored.get(key, -1)):
+        if key in stored and row.size in (None, stored[key]):
             continue
         if backup is not None and _put_back(store, backup, kept.get(key), key):
             report.put_back.append(key)
         else:
-            _LOST[row.of](_Loss(session, row.id, key, run), report)
+            _LOST.get(row.of, _lost_file)(_Loss(session, row.id or NOBODY, key, run), report)
     for key in sorted(stored.keys() - named.keys()):
         (report.adopted if _adopt(session, store, key) else report.orphans).append(key)
     return report
@@ -123,15 +126,13 @@ def _lost_derivative(loss: _Loss, report: Reconciled) -> None:
 
 
 def _lost_file(loss: _Loss, report: Reconciled) -> None:
-    """A file of refused rows or an upload: only the department can send it again."""
+    """Refused rows, a dataset's upload, or a file made for somebody to fetch: a person has to send or ask again."""
     report.lost.append(loss.key)
 
 
 _LOST: dict[str, Callable[[_Loss, Reconciled], None]] = {
     "photo": _lost_original,
     "derivative": _lost_derivative,
-    "rejects": _lost_file,
-    "import": _lost_file,
 }
 
 
@@ -162,13 +163,4 @@ def _adopt(session: Session, store: ObjectStore, key: str) -> bool:
     return row is not None and row.original_key == key
 
 
-_NAMED = text(
-    """
-    SELECT original_key AS key, 'photo' AS of, id, size FROM photo WHERE original_key IS NOT NULL
-    UNION ALL SELECT storage_key, 'derivative', photo_id, size FROM derivative
-    UNION ALL SELECT reject_key, 'rejects', id, NULL FROM snapshot WHERE reject_key IS NOT NULL
-    UNION ALL SELECT 'imports/' || id, 'import', id, NULL FROM snapshot WHERE state = 'loading'
-    ORDER BY of DESC, key
-    """
-)
 _FORGET_COPY = text("DELETE FROM derivative WHERE photo_id = :photo AND storage_key = :key")
