@@ -16,6 +16,7 @@ from backend.backup.manifest import Backup, read
 from backend.backup.restore import restore_dump
 from backend.backup.verify import MOST_FAULTS, Report, list_backups
 from backend.backup.verify import verify as verify_backup
+from backend.core.errors import ZhiwangError
 from backend.core.settings import get_settings
 
 MOST_KEYS = 20
@@ -42,8 +43,9 @@ def refusals_shown() -> Iterator[None]:
     """Say why a command cannot go on, and end with exit code 1."""
     try:
         yield
-    except BackupError as error:
-        console.print(f"✗ {error}", highlight=False, soft_wrap=True, markup=False)
+    except (BackupError, ZhiwangError) as error:
+        text = f"{error.title_zh} · {error.title_en}" if isinstance(error, ZhiwangError) else str(error)
+        console.print(f"✗ {text}", highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(1) from error
 
 
