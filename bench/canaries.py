@@ -33,7 +33,7 @@ from tests.world import until
 
 DATABASE = "zhiwang"
 SHOWN = 40
-IDLE_SECONDS = 900.0
+IDLE_SECONDS = 1800.0
 
 
 class Run:

@@ -71,16 +71,16 @@ class Drive:
             self.people |= made
             push(handheld, "person", map(_new, made.values()))
             push(handheld, "house", (_new(records.house(one, grid)) for one in self.of_grid(place, self.every(3))))
-            shops = (_new(records.organisation(one, grid)) for one in self.of_grid(place, self.every(7)))
+            shops = (_new(records.organisation(one, grid)) for one in self.of_grid(place, self.every(21)))
             push(handheld, "organisation", shops)
-            push(handheld, "event", (_new(records.event(one, grid)) for one in self.of_grid(place, self.every(11))))
-            lamps = (_new(records.component(one, grid)) for one in self.of_grid(place, self.every(13)))
+            push(handheld, "event", (_new(records.event(one, grid)) for one in self.of_grid(place, self.every(33))))
+            lamps = (_new(records.component(one, grid)) for one in self.of_grid(place, self.every(39)))
             push(handheld, "component", lamps)
 
     def disagree(self) -> None:
         """Both handhelds of a grid edit the same people; then some of the records are deleted."""
         for place, (mine, theirs) in enumerate(zip(self.first, self.second, strict=True)):
-            some = self.of_grid(place, self.every(5))
+            some = self.of_grid(place, self.every(9))
             base = [self.people[one.number] for one in some]
             for handheld, word in ((theirs, "先"), (mine, "后")):
                 changed = [

@@ -23,15 +23,7 @@ HOUSES = [
     "经度",
     "网格编码",
 ]
-SHOPS = [
-    "统一社会信用代码",
-    "名称",
-    "登记状态",
-    "法定代表人姓名",
-    "法定代表人证件类型",
-    "法定代表人证件号码",
-    "网格编码",
-]
+SEXES = ("女", "男")
 
 
 def population(everyone: Sequence[Identity], grids: Sequence[str]) -> bytes:
@@ -39,7 +31,17 @@ def population(everyone: Sequence[Identity], grids: Sequence[str]) -> bytes:
     rows = []
     for one in everyone:
         grid = grids[one.number % len(grids)]
-        good = ["居民身份证", one.id_number, one.name, "男", one.birth_date, one.phone, one.address, one.address, grid]
+        good = [
+            "居民身份证",
+            one.id_number,
+            one.name,
+            SEXES[one.number % 2],
+            one.birth_date,
+            one.phone,
+            one.address,
+            one.address,
+            grid,
+        ]
         rows.append(good)
         if one.number % 10 == 0:
             rows += [
