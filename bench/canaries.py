@@ -20,7 +20,7 @@ from pathlib import Path
 from backend.core.crypto import key_ring
 from backend.core.db import engine_for
 from backend.core.settings import get_settings
-from bench.canary import control
+from bench.canary import control, erase
 from bench.canary.answers import Recorder
 from bench.canary.drive import Drive
 from bench.canary.failing import fail_everywhere
@@ -42,7 +42,7 @@ class Run:
     def __init__(self, stack: OwnStack, identities: int) -> None:
         self.stack = stack
         self.everyone = [identity(number) for number in range(identities)]
-        self.spare = identity(MOST - 1)
+        self.spare, self.erased = identity(MOST - 1), identity(MOST - 2)
         self.environment = stack.environment(DATABASE, TMPDIR=str(stack.folder / "tmp"))
         self.logs = stack.folder / "processes"
         for folder in (stack.folder / "tmp", self.logs, stack.folder / "outgoing"):
@@ -82,7 +82,7 @@ def processes(run: Run, application: str = "backend.main:app") -> Iterator[Live]
 def drive(run: Run, live: Live, outside: "Outside") -> Drive:
     """Everything that is entered, in the order of a day."""
     client = Recorder(live.url, run.stack.folder / "answers")
-    going = Drive(run.everyone, client, outside.wechat)
+    going = Drive(run.everyone, client, outside.wechat, [erase.elsewhere(run.erased)])
     steps: Sequence[tuple[str, Callable[[], object]]] = (
         ("handhelds are enrolled", going.enrol),
         ("files are imported", going.import_files),
@@ -141,6 +141,27 @@ class Outside:
         self.fcm.stop()
 
 
+def forget_one(run: Run, going: Drive) -> tuple[erase.Opened, erase.Opened]:
+    """Erase one canary; what could be read before and after."""
+    erase.enter(going, run.erased)
+    run.rest()
+    assert photographs_of(run), "a photograph of the one to be erased is there before"
+    before = erase.open_everything()
+    run.say(f"one is entered to be erased; {len(before.texts):,} rows opened")
+    erase.ask_for(going, run.erased)
+    run.rest()
+    after = erase.open_everything()
+    run.say("one is erased")
+    return before, after
+
+
+def photographs_of(run: Run) -> list[Found]:
+    """Sightings of the erased one in photographs as they were taken, which are searched for nobody else."""
+    media = Path(run.stack.settings["STATE_DIR"]) / "media"
+    files = tuple(file for file in media.rglob("*") if file.is_file())
+    return search([Place("photographs", files)], [run.erased.number], {})
+
+
 def look_everywhere(run: Run, going: Drive) -> tuple[list[Place], list[Found]]:
     """Plant the control, gather all places and search them."""
     control.plant(run.stack, DATABASE, run.spare, log=run.logs / "api.log")
@@ -150,10 +171,8 @@ def look_everywhere(run: Run, going: Drive) -> tuple[list[Place], list[Found]]:
     places = gather(run.stack, DATABASE, logs=logs, scratch=scratch)
     for place in places:
         run.say(f"{place.name}: {len(place.files)} files, {place.size() / 1e6:,.1f} MB")
-    numbers = [one.number for one in (*run.everyone, run.spare)]
-    found = search(places, numbers, going.reported)
-    control.pull_up(run.stack, DATABASE)
-    return places, found
+    numbers = [one.number for one in (*run.everyone, run.spare, run.erased)]
+    return places, search(places, numbers, going.reported)
 
 
 def report(found: Sequence[Found]) -> None:
@@ -181,15 +200,23 @@ def main() -> int:
         prepare(run)
         with processes(run) as live:
             going = drive(run, live, outside)
+            before, after = forget_one(run, going)
         places, found = look_everywhere(run, going)
+        dump = (stack.folder / "scratch" / "dump.bin").read_bytes()
+        faults = erase.faults(before, after, run.erased, dump)
+        faults += [f"still in a photograph: {item.file}" for item in photographs_of(run)]
         misses = control.missed(found, run.spare, [place.name for place in places])
         sightings = [item for item in found if item.sighting.number != run.spare.number]
         run.say(f"searched; the control was found {len(found) - len(sightings)} times")
         report(sightings)
         for miss in misses:
             print(f"  MISSED the control in {miss}")
-    print(f"RESULT canaries={said.identities} sightings={len(sightings)} control_missed={len(misses)}")
-    return 1 if sightings or misses else 0
+        for fault in faults[:SHOWN]:
+            print(f"  ERASURE {fault}")
+    result = {"canaries": said.identities, "sightings": len(sightings)}
+    result |= {"control_missed": len(misses), "erasure_faults": len(faults)}
+    print("RESULT", *(f"{name}={value}" for name, value in result.items()))
+    return 1 if sightings or misses or faults else 0
 
 
 def become(run: Run) -> None:

@@ -62,12 +62,6 @@ def _plant_in_database(stack: OwnStack, database: str, one: Identity, everything
         connection.execute(f"INSERT INTO {TABLE} VALUES (NULL, %s)", [everything])
 
 
-def pull_up(stack: OwnStack, database: str) -> None:
-    """Take the control out of the database again."""
-    with stack.superuser(database) as connection:
-        connection.execute(f"DROP TABLE {TABLE}")
-
-
 def missed(found: Iterable[Found], one: Identity, places: Iterable[str]) -> list[str]:
     """What was planted and not found, as `place: field encoding`."""
     seen = {

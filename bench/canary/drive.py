@@ -2,7 +2,6 @@
 
 import base64
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -27,11 +26,15 @@ TERMS = 4
 
 @dataclass
 class Drive:
-    """A run: who is driven through, over which client, and what came of it."""
+    """A run: who is driven through, over which client, and what came of it.
+
+    `registered` are in the departments' files only.
+    """
 
     everyone: Sequence[Identity]
     client: Recorder
     api: FakeWechatApi
+    registered: Sequence[Identity] = ()
     world: World = field(init=False)
     first: list[Handheld] = field(default_factory=list)
     second: list[Handheld] = field(default_factory=list)
@@ -69,12 +72,18 @@ class Drive:
             grid = self.grids[place]
             made = {one.number: records.person(one, grid) for one in self.of_grid(place, self.everyone)}
             self.people |= made
-            push(handheld, "person", map(_new, made.values()))
-            push(handheld, "house", (_new(records.house(one, grid)) for one in self.of_grid(place, self.every(3))))
-            shops = (_new(records.organisation(one, grid)) for one in self.of_grid(place, self.every(21)))
+            push(handheld, "person", map(records.row, made.values()))
+            push(
+                handheld, "house", (records.row(records.house(one, grid)) for one in self.of_grid(place, self.every(3)))
+            )
+            shops = (records.row(records.organisation(one, grid)) for one in self.of_grid(place, self.every(21)))
             push(handheld, "organisation", shops)
-            push(handheld, "event", (_new(records.event(one, grid)) for one in self.of_grid(place, self.every(33))))
-            lamps = (_new(records.component(one, grid)) for one in self.of_grid(place, self.every(39)))
+            push(
+                handheld,
+                "event",
+                (records.row(records.event(one, grid)) for one in self.of_grid(place, self.every(33))),
+            )
+            lamps = (records.row(records.component(one, grid)) for one in self.of_grid(place, self.every(39)))
             push(handheld, "component", lamps)
 
     def disagree(self) -> None:
@@ -87,10 +96,10 @@ class Drive:
                     (records.edit(old, remark=f"{word} {one.text()}", employer=f"{word}{one.name}"), old)
                     for one, old in zip(some, base, strict=True)
                 ]
-                push(handheld, "person", (_edited(*pair) for pair in changed))
+                push(handheld, "person", (records.row(*pair) for pair in changed))
             gone = [records.house(one, self.grids[place]) for one in some[:50]]
-            push(mine, "house", map(_new, gone))
-            push(mine, "house", (_edited(records.edit(old, _deleted=True), old) for old in gone))
+            push(mine, "house", map(records.row, gone))
+            push(mine, "house", (records.row(records.edit(old, _deleted=True), old) for old in gone))
 
     def refuse(self) -> None:
         """Rows that are quarantined, of every code."""
@@ -109,7 +118,7 @@ class Drive:
         own = handheld.grids()[0]
         others = [self.people[one.number] for one in self.everyone if self.people[one.number]["grid_id"] == elsewhere]
         with self.client.in_full():
-            push(handheld, "person", (_new(_bare(other["id"], own)) for other in others[:20]))
+            push(handheld, "person", (records.row(_bare(other["id"], own)) for other in others[:20]))
 
     def replicate(self) -> None:
         """The first handhelds pull everything of their grids."""
@@ -120,8 +129,8 @@ class Drive:
         """Departments hand over their files; refused rows are read by the steward."""
         steward = self.world.office("data_steward")
         sent = {
-            "population": files.population(self.everyone, self.grids),
-            "houses": files.houses(self.every(3), self.grids),
+            "population": files.population([*self.everyone, *self.registered], self.grids),
+            "houses": files.houses([*self.every(3), *self.registered], self.grids),
         }
         for dataset, content in [*sent.items(), ("population", files.bad_header(self.everyone[0]))]:
             answer = self.client.post(
@@ -173,7 +182,7 @@ class Drive:
                 "size": len(content),
                 "mime": "image/jpeg",
             }
-            push(handheld, "event", [_new(records.event(one, self.grids[place], [entry]))])
+            push(handheld, "event", [records.row(records.event(one, self.grids[place], [entry]))])
             declared = {
                 "photo_id": photo_id,
                 "sha256": entry["sha256"],
@@ -188,10 +197,11 @@ class Drive:
                     headers=handheld.headers,
                 )
             else:
-                self._tus(handheld, declared, content)
+                self.upload(handheld, declared, content)
             self.photos.append(photo_id)
 
-    def _tus(self, handheld: Handheld, declared: Json, content: bytes) -> None:
+    def upload(self, handheld: Handheld, declared: Json, content: bytes) -> None:
+        """Send a photo by tus, in one piece."""
         encoded = ",".join(f"{key} {base64.b64encode(str(value).encode()).decode()}" for key, value in declared.items())
         tus = {**handheld.headers, "Tus-Resumable": "1.0.0"}
         made = self.client.post(
@@ -265,11 +275,3 @@ def _body(rows: Sequence[str]) -> bytes:
 
 def _bare(document_id: str, grid: str) -> Json:
     return {"id": document_id, "grid_id": grid, "name": "x", "op": str(uuid4()), "_deleted": False}
-
-
-def _new(document: Json) -> str:
-    return json.dumps({"newDocumentState": document}, ensure_ascii=False)
-
-
-def _edited(document: Json, before: Json) -> str:
-    return json.dumps({"newDocumentState": document, "assumedMasterState": before}, ensure_ascii=False)

@@ -35,11 +35,11 @@ class Place:
 
 
 def gather(stack: OwnStack, database: str, *, logs: list[Path], scratch: Path) -> list[Place]:
-    """All places of a stack. `scratch` takes what is written for the search only."""
+    """All places of a stack, whose database server is stopped. `scratch` takes what is written for the search only."""
     state = Path(stack.settings["STATE_DIR"])
     temporary = stack.folder / "tmp"
     dump, binary = _dump(stack, database, scratch)
-    cluster = _cluster(stack, database)
+    cluster = _cluster(stack)
     kept = [file for file in _files(state) if not _is_photograph(file, state)]
     objects = [file for file in kept if (state / "media") in file.parents]
     places = {
@@ -82,11 +82,11 @@ def _dump(stack: OwnStack, database: str, scratch: Path) -> tuple[Path, Path]:
     return dump, binary
 
 
-def _cluster(stack: OwnStack, database: str) -> list[Path]:
-    """All files of the cluster, with everything written down that was in memory."""
-    with stack.superuser(database) as connection:
-        connection.execute("CHECKPOINT")
-    return list(_files(stack.postgres.link.resolve()))
+def _cluster(stack: OwnStack) -> list[Path]:
+    """All files of the cluster. The server is stopped, so that everything is written down and nothing moves."""
+    cluster = stack.postgres.link.resolve()
+    stack.postgres.stop()
+    return list(_files(cluster))
 
 
 def _broker(stack: OwnStack, scratch: Path) -> Path:

@@ -101,27 +101,29 @@ def edit(current: Json, **fields: Any) -> Json:
 def refused_rows(one: Identity, grid: str, elsewhere: str) -> Iterator[str]:
     """Rows, as JSON text, that are quarantined each for another reason."""
     good = person(one, grid)
-    yield _row({**person(one, elsewhere)})
-    yield _row({**person(one, "4" * 15)})
-    yield _row({**good, "birth_date": [one.text()], "id": str(new_id())})
-    yield _row({**good, "phone": {one.phone: one.id_number}, "id": str(new_id())})
-    yield _row({**good, "id": one.text()})
-    yield _row({**good, "op": one.id_number, "id": str(new_id())})
-    yield _row({**good, "_deleted": one.text(), "id": str(new_id())})
-    yield _row({**good, "grid_id": one.text(), "id": str(new_id())})
-    yield _row({**good, "remark": one.text() + "\0", "id": str(new_id())})
+    yield row({**person(one, elsewhere)})
+    yield row({**person(one, "4" * 15)})
+    yield row({**good, "birth_date": [one.text()], "id": str(new_id())})
+    yield row({**good, "phone": {one.phone: one.id_number}, "id": str(new_id())})
+    yield row({**good, "id": one.text()})
+    yield row({**good, "op": one.id_number, "id": str(new_id())})
+    yield row({**good, "_deleted": one.text(), "id": str(new_id())})
+    yield row({**good, "grid_id": one.text(), "id": str(new_id())})
+    yield row({**good, "remark": one.text() + "\0", "id": str(new_id())})
     yield json.dumps({"newDocumentState": {**good, "remark": one.text() + "\ud800", "id": str(new_id())}})
     yield json.dumps([one.text()])
     yield json.dumps(one.text())
     yield f'{{"newDocumentState":{"[" * 200}"{one.text()}"{"]" * 200}}}'
     if one.number % 50 == 0:
-        yield _row({**good, "remark": one.text() * (OVERSIZE // len(one.text().encode())), "id": str(new_id())})
+        yield row({**good, "remark": one.text() * (OVERSIZE // len(one.text().encode())), "id": str(new_id())})
 
 
 def reused_op(current: Json, one: Identity) -> str:
     """Another content under an op that was taken before."""
-    return _row({**current, "remark": f"又 {one.text()}"})
+    return row({**current, "remark": f"又 {one.text()}"})
 
 
-def _row(document: Json) -> str:
-    return json.dumps({"newDocumentState": document}, ensure_ascii=False)
+def row(document: Json, before: Json | None = None) -> str:
+    """A row of a push as JSON text; `before` is the version that the document was edited from."""
+    assumed = {} if before is None else {"assumedMasterState": before}
+    return json.dumps({"newDocumentState": document, **assumed}, ensure_ascii=False)
