@@ -5,6 +5,7 @@ strings of short thoughts: a common word or the product's name with digits aroun
 along the alphabet, the digits or the keyboard. The list of words is our own.
 """
 
+import re
 from enum import StrEnum
 
 FEWEST_CHARACTERS = 5
@@ -100,7 +101,13 @@ def _run_at(text: str, position: int, run: str) -> int:
 
 def _is_common(text: str) -> bool:
     """Whether common words are all that the letters say, whatever digits and signs stand between and around them."""
-    return any(_only_common(_words(form)) for form in (text, text.translate(_LOOKALIKES)))
+    return any(_only_common(words) for words in (_words(text), _words(_spelt_out(text))))
+
+
+def _spelt_out(text: str) -> str:
+    """The text with digits and signs inside of words read as the letters they look like."""
+    outer = "".join(character for character in text if not character.isalpha())
+    return " ".join(part.strip(outer).translate(_LOOKALIKES) for part in re.split(r"[\s._-]+", text))
 
 
 def _words(text: str) -> list[str]:
@@ -108,6 +115,14 @@ def _words(text: str) -> list[str]:
 
 
 def _only_common(words: list[str]) -> bool:
-    """A few single letters make no difference. A password without any letters is digits: a date, a phone."""
-    others = [word for word in words if word not in COMMON_WORDS]
-    return sum(map(len, others)) <= MOST_LOOSE_LETTERS
+    """A few loose letters make no difference. A password without any letters is digits: a date, a phone."""
+    return sum(len(word) for word in words if not _is_made_of_common(word)) <= MOST_LOOSE_LETTERS
+
+
+def _is_made_of_common(word: str) -> bool:
+    """Whether a word is one common word after the other."""
+    reached = {0}
+    for end in range(1, len(word) + 1):
+        if any(word[start:end] in COMMON_WORDS for start in reached):
+            reached.add(end)
+    return len(word) in reached

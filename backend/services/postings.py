@@ -87,7 +87,7 @@ def add(
     if any(begins <= one.starts_at and (ends_at is None or one.starts_at < ends_at) for one in real):
         raise PostingConflict(because="overlaps")
     for one in real:
-        if one.ends_at is None or one.ends_at > begins:
+        if one.starts_at < begins and (one.ends_at is None or one.ends_at > begins):
             one.ends_at = begins
     session.flush()
     posting = Posting(
