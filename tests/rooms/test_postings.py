@@ -1,6 +1,7 @@
 """Postings and what follows them: one at a time, three separate people, grids that end with the posting."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +21,7 @@ STREET = DEMO_GRIDS[0][:9]
 DISTRICT = STREET[:6]
 
 
-def post(session: Session, account: Account, role: Role, territory: str = "", **dates: datetime) -> Posting:
+def post(session: Session, account: Account, role: Role, territory: str = "", **dates: Any) -> Posting:
     return postings.add(session, actor="test", account_id=account.id, role=role, territory_code=territory, **dates)
 
 
@@ -72,7 +73,9 @@ def test_dates_that_do_not_fit_are_refused(session: Session, starts: float, ends
     account = new_account(session, Role.OPERATOR)
     moment = now()
     post(session, account, Role.DISPATCHER, starts_at=moment + DAY)
-    dates = {"starts_at": moment + starts * DAY} | ({} if ends is None else {"ends_at": moment + ends * DAY})
+    dates: dict[str, Any] = {"starts_at": moment + starts * DAY} | (
+        {} if ends is None else {"ends_at": moment + ends * DAY}
+    )
     with pytest.raises(PostingConflict) as refused:
         post(session, account, Role.SUPERVISOR, **dates)
     assert because(refused) == expected
