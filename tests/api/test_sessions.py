@@ -115,13 +115,14 @@ def test_a_handheld_that_refreshes_in_time_stays_enrolled(world: World) -> None:
     assert code_of(refreshed(tokens)) == (401, "unauthenticated")
 
 
-def test_a_locked_account_refreshes_nothing(staff: Staff, person: Json) -> None:
+def test_a_locked_account_gets_in_by_no_door(staff: Staff, person: Json) -> None:
     """Also where somebody locks it in the table and forgets its sessions."""
     tokens = staff.log_in(person["login"], PASSPHRASE).json()
     with Session(engine_for("zw_api")) as session:
         lock = text("UPDATE account SET active = false WHERE login = :login")
         session.connection().execute(lock, {"login": person["login"]})
         session.commit()
+    assert not is_in(staff, bearer(tokens))
     answer = staff.client.post("/auth/v1/refresh", json={"refresh_token": tokens["refresh_token"]})
     assert code_of(answer) == (401, "unauthenticated")
     assert code_of(staff.log_in(person["login"], PASSPHRASE)) == (401, "login_refused")
