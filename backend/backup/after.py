@@ -7,7 +7,6 @@ trail; begin a new sync epoch; bring rows and stored files together. Each step c
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from alembic import command
@@ -25,7 +24,8 @@ from backend.backup.manifest import Backup, read
 from backend.backup.reconcile import ACTOR, Reconciled, reconcile
 from backend.core.db import dialect_url, make_engine, transaction
 from backend.core.settings import PROJECT_ROOT, Settings
-from backend.services import audit, erasure
+from backend.services import audit, audit_chain, erasure
+from backend.services.audit_anchor import AuditBroken
 from backend.services.epoch import begin_epoch
 from backend.services.erasure_ledger import LedgerDamaged
 from backend.services.objects import object_store
@@ -44,6 +44,15 @@ class Done:
 def alembic_config() -> Config:
     """Alembic as the project has it."""
     return Config(str(PROJECT_ROOT / "alembic.ini"))
+
+
+def require_audit_key(settings: Settings) -> None:
+    """`BackupError` where the restore could not be marked in the anchor at its end."""
+    if not settings.audit_key.get_secret_value():
+        raise BackupError(
+            "缺少 AUDIT_KEY，未作任何改动：恢复须记入审计锚文件",
+            "AUDIT_KEY is not set, nothing was touched: a restore has to be marked in the anchor of the audit trail",
+        )
 
 
 def require_known_revision(revision: str) -> None:
@@ -65,6 +74,7 @@ def check_fit(settings: Settings, folder: Path) -> Backup:
     backup = read(folder)
     require_keys(backup.manifest.keys, settings)
     require_known_revision(backup.manifest.revision)
+    require_audit_key(settings)
     ledger = settings.erasure_ledger_file()
     if ledger_head(ledger, backup.manifest.ledger.size) != backup.manifest.ledger:
         raise BackupError(
@@ -105,6 +115,7 @@ def after_restore(settings: Settings, *, backup: Backup | None, reason: str, say
     """All steps on the database of the settings, which came back by other means. Nobody may use it yet."""
     if backup is not None:
         check_fit(settings, backup.folder)
+    require_audit_key(settings)
     with programs.connect(settings.migration_url()) as connection:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         require_known_revision(str(row[0]) if row else "")
@@ -120,7 +131,10 @@ def mark_restore(*, worker_url: str, backup_id: str, reason: str, say: Say) -> N
     """
     say("记入审计链", "marking the restore in the anchor of the audit trail")
     with _engine(worker_url) as engine, transaction(engine) as session:
-        _append_fork(session, reason=reason, backup_id=backup_id)
+        try:
+            audit_chain.append_fork(session, reason=reason, backup_id=backup_id)
+        except AuditBroken as error:
+            raise BackupError(f"未能记入审计锚文件：{error}", f"the anchor was not written: {error}") from error
 
 
 def migrate(owner_url: str) -> None:
@@ -158,11 +172,3 @@ def _replay_erasures(session: Session, settings: Settings) -> int:
             f"删除台账已损坏（{error}）：请取回完好的副本",
             f"the erasure ledger is damaged ({error}): bring back a whole copy of it",
         ) from error
-
-
-def _append_fork(session: Session, *, reason: str, backup_id: str) -> None:
-    try:
-        audit_chain = import_module("backend.services.audit_chain")
-    except ModuleNotFoundError:
-        return
-    audit_chain.append_fork(session, reason=reason, backup_id=backup_id)

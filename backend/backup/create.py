@@ -121,7 +121,7 @@ def snapshot(address: str) -> Iterator[tuple[Connection, str]]:
 
 def read_facts(connection: Connection, *, with_counts: bool) -> Facts:
     """What the manifest says of this state of the database."""
-    entries, newest = connection.execute(_AUDIT_HEAD).fetchone() or (0, "")
+    entries, batch, head = connection.execute(_AUDIT_HEAD).fetchone() or (0, 0, "")
     return Facts(
         database=str(_one(connection, "SELECT current_database()")),
         postgres=int(str(_one(connection, "SHOW server_version_num"))),
@@ -130,7 +130,7 @@ def read_facts(connection: Connection, *, with_counts: bool) -> Facts:
         wal_position=str(_one(connection, "SELECT pg_current_wal_lsn()")),
         roles=[str(name) for (name,) in connection.execute(_ROLES, [f"{ROLE_PREFIX}%"])],
         counts=count_rows(connection) if with_counts else {},
-        audit=AuditHead(int(str(entries)), str(newest)),
+        audit=AuditHead(int(str(entries)), int(str(batch)), str(head)),
         named=named_objects(connection),
     )
 
@@ -243,6 +243,7 @@ def _one(connection: Connection, query: str) -> object:
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 _ROLES = "SELECT rolname FROM pg_roles WHERE rolname LIKE %s ORDER BY rolname"
 _AUDIT_HEAD = """
-    SELECT count(*), coalesce((SELECT id::text FROM audit_entry ORDER BY at DESC, id DESC LIMIT 1), '')
-    FROM audit_entry
+    SELECT (SELECT count(*) FROM audit_entry), coalesce(max(number), 0),
+           coalesce((SELECT encode(head, 'hex') FROM audit_batch ORDER BY number DESC LIMIT 1), '')
+    FROM audit_batch
 """

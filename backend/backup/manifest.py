@@ -45,10 +45,11 @@ class MediaSummary(msgspec.Struct, frozen=True):
 
 
 class AuditHead(msgspec.Struct, frozen=True):
-    """The end of the audit trail: how many entries, and the newest one."""
+    """The end of the audit trail: how many entries, and number and head of the last sealed batch."""
 
     entries: int
-    newest: str
+    batch: int
+    head: str
 
 
 class LedgerHead(msgspec.Struct, frozen=True):

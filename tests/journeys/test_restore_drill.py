@@ -23,11 +23,13 @@ from sqlmodel import Session, select
 from backend.backup.after import alembic_config
 from backend.backup.create import create_base, create_dump
 from backend.core.crypto import key_ring
-from backend.core.db import engine_for
+from backend.core.db import engine_for, transaction
 from backend.core.settings import PROJECT_ROOT, get_settings
 from backend.embedded.places import throwaway_dir
 from backend.embedded.postgres import EmbeddedPostgres
 from backend.models import Document, DocumentVersion
+from backend.services import audit_chain, audit_sealing, audit_verify
+from backend.services.audit_anchor import private_key
 from backend.services.records import StoredRow, open_rows
 from tests.rooms.test_erasure import GONE, by_identity, erase, person_of
 from tests.world import Handheld, World, document, drain_jobs, edited, until
@@ -179,6 +181,23 @@ def readable(document_id: str) -> bool:
         return any("id_number" in fields for fields in open_rows(session, stored))
 
 
+def anchor() -> None:
+    """Seal and anchor what is in the audit trail, as the beat does."""
+    with transaction(engine_for("zw_worker")) as session:
+        audit_sealing.seal_waiting(session)
+    with transaction(engine_for("zw_worker")) as session:
+        audit_chain.anchor(session)
+
+
+def trail() -> audit_verify.Report:
+    """The audit trail, verified against its anchor."""
+    key = private_key()
+    assert key is not None
+    with Session(engine_for("zw_worker")) as session:
+        path = get_settings().anchor_path()
+        return audit_verify.verify(session, path=path, moment=datetime.now(UTC), key=key.public_key())
+
+
 def settled(device: Device) -> None:
     """Pushing everything once more and pulling changes nothing: neither here nor there."""
     before = rows_of("SELECT id, version, op FROM document ORDER BY id")
@@ -200,6 +219,7 @@ def test_back_to_a_dump_and_forward_again_by_what_a_handheld_holds(site: Site) -
         person = person_of(GONE, grid)
         device.write("person", person)
         assert readable(person["id"])
+        anchor()
         backup = create_dump(get_settings(), to=None, say=silent)
         late = Device(world.handheld())
         changed = edited(device.held[old["id"]], use="commercial")
@@ -211,6 +231,8 @@ def test_back_to_a_dump_and_forward_again_by_what_a_handheld_holds(site: Site) -
         assert versions(old["id"]) == 2
         assert erase(drain_jobs, **by_identity()).state == "done"
         assert not readable(person["id"])
+        anchor()
+        assert backup.manifest.audit.batch < trail().batches
         was, held = device.epoch, dict(device.held)
 
     said = site.restore(backup.folder, "--replace")
@@ -238,6 +260,10 @@ def test_back_to_a_dump_and_forward_again_by_what_a_handheld_holds(site: Site) -
         assert [entry.outcome for entry in outcomes] == ["applied"] * 3
         assert rows_of("SELECT 1 FROM quarantine") == []
         settled(device)
+        anchor()
+        told = trail()
+        assert (told.finding, told.forks) == (None, 1), "the trail goes on, and says where it was set back"
+        assert told.batches > backup.manifest.audit.batch
 
 
 def test_back_to_a_moment_by_a_copy_and_the_archived_log(site: Site) -> None:

@@ -153,6 +153,10 @@ def refuse_a_copy_of_the_cluster(backup: Backup, monkeypatch: pytest.MonkeyPatch
     (backup.folder / "base").mkdir()
 
 
+def refuse_without_the_audit_key(backup: Backup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUDIT_KEY")
+
+
 @pytest.mark.parametrize(
     ("spoil", "replace", "words"),
     [
@@ -162,6 +166,7 @@ def refuse_a_copy_of_the_cluster(backup: Backup, monkeypatch: pytest.MonkeyPatch
         (refuse_an_older_ledger, True, "erasure ledger"),
         (refuse_a_newer_version, True, "newer version"),
         (refuse_a_copy_of_the_cluster, True, "make restore"),
+        (refuse_without_the_audit_key, True, "AUDIT_KEY is not set, nothing was touched"),
     ],
 )
 def test_what_is_not_as_it_has_to_be_is_refused_before_anything_is_touched(
