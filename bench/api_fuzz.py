@@ -106,7 +106,7 @@ def _outcome(login: str, report: dict[str, Any], said: str) -> Outcome:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000, help="at least as many in all")
-    parser.add_argument("--seconds", type=float, default=3600, help="time bound of the whole")
+    parser.add_argument("--seconds", type=float, default=1500, help="time bound of the whole")
     parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--examples", type=int, default=8, help="drawn cases for each operation and round")
     parser.add_argument("--logins", default=",".join(LOGINS))
