@@ -14,6 +14,7 @@ from backend.api import (
     cases,
     checks,
     devices,
+    exports,
     life,
     media,
     notices,
@@ -35,7 +36,7 @@ from backend.tasks import BackgroundWaker
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
-    *(registry, reference, wechat, notices, overview, life, audit),
+    *(registry, reference, wechat, notices, overview, life, audit, exports),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 

@@ -4,11 +4,19 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, status
+from fastapi.responses import StreamingResponse
 
 from backend.api.deps import DbSession, allowed
 from backend.core.enums import ErasureState
-from backend.services import erasure_requests, retention
-from backend.services.life_schemas import ErasurePage, ErasureRequest, ErasureView, RetentionRunPage
+from backend.services import erasure_requests, retention, subject_access
+from backend.services.life_schemas import (
+    AccessAsked,
+    AccessView,
+    ErasurePage,
+    ErasureRequest,
+    ErasureView,
+    RetentionRunPage,
+)
 from backend.services.sessions import Caller
 
 router = APIRouter(prefix="/life/v1", tags=["数据生命周期 life of data"])
@@ -71,3 +79,38 @@ def list_retention_runs(
     before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> RetentionRunPage:
     return retention.runs(session, rule=rule, limit=limit, before=before)
+
+
+@router.post(
+    "/access-requests",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Ask what is held about somebody; a job collects it",
+)
+def ask_for_access(
+    body: AccessAsked, session: DbSession, caller: Annotated[Caller, Depends(allowed("life.ask_access"))]
+) -> AccessView:
+    return subject_access.ask(session, caller=caller, request=body)
+
+
+@router.get("/access-requests/{request_id}", summary="One request and whether its file is ready")
+def read_access(
+    request_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("life.read_access"))]
+) -> AccessView:
+    return subject_access.read(session, caller=caller, request_id=request_id)
+
+
+@router.get(
+    "/access-requests/{request_id}/file",
+    summary="All that is held about the person, as JSON; once, for who asked; audited",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/json": {}}}},
+)
+def fetch_access(
+    request_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("life.fetch_access"))]
+) -> StreamingResponse:
+    content = subject_access.fetch(session, caller=caller, request_id=request_id)
+    headers = {
+        "Content-Disposition": f'attachment; filename="access-{request_id}.json"',
+        "Cache-Control": "no-store",
+    }
+    return StreamingResponse(content, media_type="application/json", headers=headers)

@@ -204,3 +204,47 @@ class ErasureState(StrEnum):
     APPROVED = "approved"
     ERASING = "erasing"
     DONE = "done"
+
+
+class FileState(StrEnum):
+    """A file that is made for somebody: asked for, ready to be fetched, fetched (once), refused, or removed."""
+
+    REQUESTED = "requested"
+    READY = "ready"
+    FETCHED = "fetched"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+class AccessReason(StrEnum):
+    """Why all that is held about somebody is collected."""
+
+    SUBJECT_REQUEST = "subject_request"
+    REPRESENTATIVE = "representative"
+    AUTHORITY = "authority"
+
+
+class ExportWhat(StrEnum):
+    """What can be exported."""
+
+    CASES = "cases"
+    VERDICTS = "verdicts"
+    RECORDS = "records"
+
+
+class ExportPurpose(StrEnum):
+    """Why a table leaves the system."""
+
+    STATISTICS = "statistics"
+    HANDOVER = "handover"
+    INSPECTION = "inspection"
+    QUALITY = "quality"
+    OTHER = "other"
+
+
+class ConsentAct(StrEnum):
+    """A citizen was told a notice, agreed to it, or withdrew his consent."""
+
+    TOLD = "told"
+    AGREED = "agreed"
+    WITHDRAWN = "withdrawn"

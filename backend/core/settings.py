@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     firebase_credentials: str = ""
 
     erasure_ledger: Path | None = None
+    export_max_rows: int = Field(default=10_000, ge=1)
+    export_days: int = Field(default=7, ge=1)
+    access_report_days: int = Field(default=7, ge=1)
 
     outbound_hosts: str = ""
 

@@ -25,7 +25,15 @@ from backend.models.checks import RuleSet, Verdict
 from backend.models.citizens import Citizen, Report, WechatMessage
 from backend.models.documents import Conflict, Document, DocumentVersion, Feed, FeedCounter, Mutation, Quarantine
 from backend.models.jobs import BeatSlot, Job
-from backend.models.life import Erasure, RetentionRule, RetentionRun
+from backend.models.life import (
+    AccessRequest,
+    Consent,
+    Erasure,
+    Export,
+    PrivacyNotice,
+    RetentionRule,
+    RetentionRun,
+)
 from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
@@ -33,6 +41,7 @@ from backend.models.territory import Department, Grid, Membership, TerritoryUnit
 from backend.models.trust import ErasedSubject, ServerState, SubjectKey
 
 __all__ = [
+    "AccessRequest",
     "Account",
     "AuditBatch",
     "AuditDrop",
@@ -46,6 +55,7 @@ __all__ = [
     "CaseStep",
     "Citizen",
     "Conflict",
+    "Consent",
     "Dataset",
     "Department",
     "Derivative",
@@ -56,6 +66,7 @@ __all__ = [
     "ErasedSubject",
     "Erasure",
     "EventClass",
+    "Export",
     "Feed",
     "FeedCounter",
     "Grid",
@@ -68,6 +79,7 @@ __all__ = [
     "Photo",
     "PhotoLink",
     "Posting",
+    "PrivacyNotice",
     "Quarantine",
     "RecoveryCode",
     "RegistrationStandard",

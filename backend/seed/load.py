@@ -25,6 +25,7 @@ from backend.models import (
     EventClass,
     FeedCounter,
     Grid,
+    PrivacyNotice,
     RegistrationStandard,
     RetentionRule,
     RoutingRule,
@@ -115,6 +116,7 @@ def seed_code_tables(session: Session) -> None:
     _write(session, RegistrationStandard, _standards())
     _write(session, RoutingRule, _routing_rules())
     _write(session, RetentionRule, _retention_rules(), keep=True)
+    _write(session, PrivacyNotice, _privacy_notices(), keep=True)
     _write(session, CalendarDay, _calendar())
     _write(session, Dataset, _csv("datasets"))
     _write(session, RuleSet, [_rule_set()], keep=True)
@@ -182,6 +184,13 @@ def _grids() -> Iterable[Row]:
 def _standards() -> Iterable[Row]:
     for row in _csv("registration_standards"):
         yield {**row, "limit_amount": int(row["limit_amount"]), "urgent": row["urgent"] == "1"}
+
+
+def _privacy_notices() -> Iterable[Row]:
+    """Written once: people were told these words."""
+    for row in _csv("privacy_notices"):
+        published = datetime.fromisoformat(row["published_at"])
+        yield {**row, "version": int(row["version"]), "published_at": published}
 
 
 def _retention_rules() -> Iterable[Row]:

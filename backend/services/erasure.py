@@ -24,9 +24,10 @@ from backend.core.clock import now
 from backend.core.enums import ErasureState, SourceType, SubjectType
 from backend.core.ids import new_id
 from backend.kinds import KINDS, identity_of
-from backend.models import Citizen, Document, Erasure, Report
+from backend.models import AccessRequest, Citizen, Document, Erasure, Report
 from backend.services import audit, documents, erased, erasure_ledger, erasure_photos, erasure_quarantine, sealing
 from backend.services.erasure_ledger import Line
+from backend.services.objects import object_store
 from backend.services.records import StoredRow, id_index, open_rows
 from backend.services.registry_specs import SPECS
 
@@ -65,7 +66,7 @@ def erase(session: Session, *, erasure_id: UUID, ledger_path: Path) -> None:
     if request.state is not ErasureState.APPROVED:
         return
     erased.take_turn(session)
-    target = _target_of(session, request)
+    target = target_of(session, request)
     request.report = _forget(session, target)
     request.subject, request.id_index, request.state = target.subject, None, ErasureState.ERASING
     line = Line(now(), target.type, target.subject, tuple(sorted(target.documents)), request.reason, request.id)
@@ -157,7 +158,8 @@ def _note_replayed(session: Session, line: Line, counts: Counts) -> None:
     session.flush()
 
 
-def _target_of(session: Session, request: Erasure) -> Target:
+def target_of(session: Session, request: Erasure | AccessRequest) -> Target:
+    """Who a request names, with the documents that are about him. `jobs.Discard` where it names an unknown document."""
     if request.subject_type is SubjectType.CITIZEN:
         assert request.citizen_id is not None
         return Target(SubjectType.CITIZEN, request.citizen_id.bytes, citizen_id=request.citizen_id)
@@ -202,7 +204,18 @@ def _forget(session: Session, target: Target) -> Counts:
         counts["business_record"] = session.connection().execute(_DELETE_RECORDS_BY_KEY, key).rowcount
     if target.citizen_id is not None:
         counts = _sum(counts, _forget_citizen(session, target.citizen_id))
+    counts["access_file"] = _drop_access_files(session, target)
     return counts
+
+
+def _drop_access_files(session: Session, target: Target) -> int:
+    """Remove files that were made to show a target what is held about him."""
+    subjects = [target.subject, *(document_id.bytes for document_id in target.documents)]
+    keys = session.connection().execute(_ACCESS_FILES, {"subjects": subjects}).scalars().all()
+    for key in keys:
+        object_store().delete(key)
+    session.connection().execute(_FORGET_ACCESS_FILES, {"keys": list(keys)})
+    return len(keys)
 
 
 def _bury(session: Session, document_ids: Iterable[UUID]) -> Counts:
@@ -262,7 +275,7 @@ def _forget_citizen(session: Session, citizen_id: UUID) -> Counts:
 def _remove_traces(session: Session, subjects: Sequence[bytes]) -> Counts:
     """Go through the big tables for ciphertexts of destroyed keys. Rows name their subjects in the open."""
     run = session.connection().execute
-    run(_PATIENCE)
+    run(PATIENCE)
     named: dict[str, Any] = {"subjects": list(subjects), "kinds": HUMAN_KINDS, "datasets": HUMAN_DATASETS}
     counts = _bury(session, [row.id for row in run(_OWN_DOCUMENTS, named)])
     nesting = [row.id for row in run(_NESTING, named)]
@@ -284,12 +297,18 @@ def _sum(*parts: Counts) -> Counts:
     return total
 
 
-_NAMES = "EXISTS (SELECT FROM unnest(CAST(:subjects AS bytea[])) AS gone (subject) WHERE position(subject IN {}) > 0)"
-_PATIENCE = text("SET LOCAL statement_timeout = '480s'")
+NAMES = "EXISTS (SELECT FROM unnest(CAST(:subjects AS bytea[])) AS gone (subject) WHERE position(subject IN {}) > 0)"
+PATIENCE = text("SET LOCAL statement_timeout = '480s'")
 _LOADING = text("SELECT EXISTS (SELECT FROM snapshot WHERE state = 'loading')")
 _LEFTOVER_KEYS = text("DELETE FROM subject_key k USING erased_subject e WHERE k.subject_id = e.subject_id")
 _WRITTEN_SINCE = text(
     "SELECT id, kind, sealed FROM document WHERE updated_at > :since AND NOT deleted AND sealed IS NOT NULL"
+)
+_ACCESS_FILES = text(
+    "SELECT object_key FROM access_request WHERE subject = ANY(CAST(:subjects AS bytea[])) AND object_key IS NOT NULL"
+)
+_FORGET_ACCESS_FILES = text(
+    "UPDATE access_request SET object_key = NULL, state = 'expired' WHERE object_key = ANY(CAST(:keys AS text[]))"
 )
 _DEVICES = text(
     """
@@ -331,19 +350,19 @@ _DELETE_RECORDS = text(
     f"""
     DELETE FROM business_record USING snapshot s
     WHERE s.id = business_record.snapshot_id AND s.dataset_code = ANY(:datasets)
-      AND {_NAMES.format("business_record.sealed")}
+      AND {NAMES.format("business_record.sealed")}
     """
 )
 _OWN_DOCUMENTS = text(
     f"""
-    SELECT d.id FROM document d WHERE d.kind = ANY(:kinds) AND {_NAMES.format("d.sealed")}
+    SELECT d.id FROM document d WHERE d.kind = ANY(:kinds) AND {NAMES.format("d.sealed")}
     UNION
     SELECT d.id FROM document_version v JOIN document d ON d.id = v.document_id
-    WHERE d.kind = ANY(:kinds) AND d.deleted AND {_NAMES.format("v.sealed")}
+    WHERE d.kind = ANY(:kinds) AND d.deleted AND {NAMES.format("v.sealed")}
     """
 )
 _NESTING = text(
-    f"SELECT d.id FROM document d WHERE NOT d.deleted AND d.kind <> ALL(:kinds) AND {_NAMES.format('d.sealed')}"
+    f"SELECT d.id FROM document d WHERE NOT d.deleted AND d.kind <> ALL(:kinds) AND {NAMES.format('d.sealed')}"
 )
 _DELETE_MESSAGES = text("DELETE FROM wechat_message WHERE sender_index = :index")
 _DELETE_KEY = text("DELETE FROM subject_key WHERE subject_id = :index")

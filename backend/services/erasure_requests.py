@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import ErasureState, SubjectType
+from backend.core.enums import ErasureReason, ErasureState, SubjectType
 from backend.core.errors import Forbidden, NotFound, ZhiwangError
 from backend.core.ids import new_id
 from backend.kinds import identity_of
@@ -66,6 +66,24 @@ def ask(session: Session, *, caller: Caller, request: ErasureRequest) -> Erasure
     session.flush()
     _audit(session, str(caller.account_id), "erasure_requested", row)
     return _view(row)
+
+
+def ask_for_citizen(session: Session, *, citizen_id: UUID) -> None:
+    """A citizen asks to be erased; nothing where he asked before and nobody has decided."""
+    waits = select(Erasure.id).where(Erasure.citizen_id == citizen_id, Erasure.state == ErasureState.REQUESTED)
+    if session.exec(waits).first() is not None:
+        return
+    row = Erasure(
+        id=new_id(),
+        subject_type=SubjectType.CITIZEN,
+        citizen_id=citizen_id,
+        reason=ErasureReason.SUBJECT_REQUEST,
+        state=ErasureState.REQUESTED,
+        requested_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    _audit(session, "citizen", "erasure_requested", row)
 
 
 def named_subject(session: Session, caller: Caller, subject: Subject) -> Named:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from backend.core.enums import ErasureReason, ErasureState, SubjectType
+from backend.core.enums import AccessReason, ErasureReason, ErasureState, FileState, SubjectType
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -91,3 +91,39 @@ class ErasurePage(BaseModel):
 
     erasures: list[ErasureView]
     next: UUID | None
+
+
+class AccessAsked(BaseModel):
+    """Whose data are to be collected, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "subject": {"id_type": "citizen_id", "id_number": "110101199003070016"},
+                    "reason": "subject_request",
+                }
+            ]
+        },
+    )
+
+    subject: Subject
+    reason: AccessReason
+
+
+class AccessView(BaseModel):
+    """A request and its file. `counts` says how many entries of each sort the file has."""
+
+    id: UUID
+    state: FileState
+    subject_type: SubjectType
+    document_id: UUID | None
+    citizen_id: UUID | None
+    reason: AccessReason
+    requested_by: UUID | None
+    requested_at: AwareDatetime
+    finished_at: AwareDatetime | None
+    expires_at: AwareDatetime | None
+    fetched_at: AwareDatetime | None
+    counts: Annotated[dict[str, int], Field(examples=[{"documents": 1, "versions": 3}])]

@@ -12,10 +12,9 @@ from uuid import UUID
 from backend.services.objects import object_store
 from backend.services.registry_files import SealedReader, SealedWriter
 from backend.services.registry_rows import REASONS, Cells, Rejected
+from backend.services.spreadsheets import BYTE_ORDER_MARK, harmless, line
 
 TITLES = ["行号", "字段", "原因"]
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RejectFile:
@@ -37,12 +36,12 @@ class RejectFile:
 
     def begin(self, header: Cells) -> None:
         """Write the header: line, column and reason before the file's own titles."""
-        self._writer.write(_line([*TITLES, *header]))
+        self._writer.write(line([*TITLES, *header]))
 
     def add(self, rows: Iterable[Rejected]) -> None:
         """Append refused rows as they came."""
         for row in rows:
-            self._writer.write(_line([str(row.line), row.column, f"{REASONS[row.code]} {row.code}", *row.cells]))
+            self._writer.write(line([str(row.line), row.column, f"{REASONS[row.code]} {row.code}", *row.cells]))
             self._rows += 1
 
     def store(self) -> str | None:
@@ -60,20 +59,9 @@ def read_rejects(snapshot_id: UUID, key: str) -> Iterator[bytes]:
     """The refused rows as CSV with a byte order mark, fit for a spreadsheet: no cell is read as a formula."""
     reader = SealedReader(object_store().stream(key), context=_context(snapshot_id))
     rows = csv.reader(io.TextIOWrapper(io.BufferedReader(reader), encoding="utf-8", newline=""))
-    yield BYTE_ORDER_MARK + _line(next(rows))
+    yield BYTE_ORDER_MARK + line(next(rows))
     for row in rows:
-        yield _line([harmless(cell) for cell in row])
-
-
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet runs: what looks like a formula gets an apostrophe before it."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
-
-
-def _line(cells: Cells) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+        yield line([harmless(cell) for cell in row])
 
 
 def _context(snapshot_id: UUID) -> bytes:

@@ -134,6 +134,28 @@ def _remove_claims(session: Session, before: datetime) -> int:
     return len(ids)
 
 
+def _remove_files(table: str) -> Callable[[Session, datetime], int]:
+    """Remove files whose time to be fetched is over; that they were made stays known."""
+    over = text(
+        f"SELECT id, object_key FROM {table} WHERE object_key IS NOT NULL AND expires_at < :before LIMIT :batch"
+    )
+    forget = text(
+        f"""
+        UPDATE {table} SET object_key = NULL, state = CASE state WHEN 'ready' THEN 'expired' ELSE state END
+        WHERE id = ANY(CAST(:ids AS uuid[]))
+        """
+    )
+
+    def remove(session: Session, before: datetime) -> int:
+        rows = session.connection().execute(over, {"before": before, "batch": BATCH}).all()
+        for row in rows:
+            object_store().delete(row.object_key)
+        session.connection().execute(forget, {"ids": [row.id for row in rows]})
+        return len(rows)
+
+    return remove
+
+
 def _forget_client_times(session: Session, before: datetime) -> int:
     given = {"before": before, "batch": BATCH}
     return int(session.connection().execute(_FORGET_CLIENT_TIMES, given).scalar_one())
@@ -218,6 +240,14 @@ RULES: dict[str, Rule] = {
     ),
     "client_time": Rule(
         "mutation", _forget_client_times, "SELECT min(created_at) FROM mutation WHERE client_time IS NOT NULL"
+    ),
+    "access_file": Rule(
+        "access_request",
+        _remove_files("access_request"),
+        "SELECT min(finished_at) FROM access_request WHERE object_key IS NOT NULL",
+    ),
+    "export_file": Rule(
+        "export", _remove_files("export"), "SELECT min(finished_at) FROM export WHERE object_key IS NOT NULL"
     ),
     "erased_leftover": Rule("document", erasure.remove_leftovers, "SELECT min(erased_at) FROM erased_subject"),
 }

@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.settings import get_settings
-from backend.services import erasure, registry, retention
+from backend.services import erasure, exports, registry, retention, subject_access
 from backend.tasks import DAILY_JOB
 
 
@@ -45,3 +45,15 @@ def retain(session: Session, *, rule: str, day: str) -> None:
 def erase_traces(session: Session, *, erasure_id: str, tries: int) -> None:
     """Finish an erasure: remove what is left in the big tables."""
     erasure.remove_traces(session, erasure_id=UUID(erasure_id), tries=tries)
+
+
+@jobs.handler(subject_access.JOB)
+def collect(session: Session, *, request_id: str) -> None:
+    """Collect all that is held about somebody who asked."""
+    subject_access.collect(session, request_id=UUID(request_id))
+
+
+@jobs.handler(exports.JOB)
+def export(session: Session, *, export_id: str) -> None:
+    """Make the file of an export, within the reach its account has now."""
+    exports.run(session, export_id=UUID(export_id))

@@ -17,6 +17,7 @@ from backend.tasks import run_batch
 from workflows.channels import drafts, hook
 from workflows.channels.rules import Draft
 from workflows.channels.wechat_crypto import Signed
+from workflows.notify.templates import TEMPLATES
 
 OURS = ("workflows.channels.", "workflows.notify.")
 
@@ -46,8 +47,9 @@ class Chat:
         self.post(self.sender.location(self.openid, lat, lon, at=at))
 
     def heard(self) -> list[str]:
-        """What the citizen was sent, without titles."""
-        return [sent.text.partition("\n")[2] for sent in self.wechat.sent if sent.openid == self.openid]
+        """What the citizen was sent, without titles, and without the privacy notice that everybody gets first."""
+        texts = [sent.text.partition("\n") for sent in self.wechat.sent if sent.openid == self.openid]
+        return [body for title, _, body in texts if title != TEMPLATES["privacy_notice"].title]
 
 
 def run_jobs() -> None:

@@ -12,9 +12,13 @@ from sqlmodel import Session, col, select
 from backend.core.clock import now
 from backend.core.db import dialect_url, transaction
 from backend.core.enums import (
+    AccessReason,
     CaseState,
     ErasureReason,
     ErasureState,
+    ExportPurpose,
+    ExportWhat,
+    FileState,
     ImportState,
     Kind,
     PhotoState,
@@ -27,6 +31,7 @@ from backend.core.enums import (
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import (
+    AccessRequest,
     Account,
     Case,
     Citizen,
@@ -34,6 +39,7 @@ from backend.models import (
     Device,
     Document,
     Erasure,
+    Export,
     Grid,
     Membership,
     Notice,
@@ -110,6 +116,8 @@ class Scene:
     memberships: dict[Place, UUID] = field(default_factory=dict)
     snapshot_id: UUID = field(default_factory=new_id)
     erasure_id: UUID = field(default_factory=new_id)
+    access_requests: dict[Role | None, UUID] = field(default_factory=dict)
+    exports: dict[Role | None, UUID] = field(default_factory=dict)
 
     def photo_at(self, place: Place, role: Role | None) -> UUID:
         own = place is Place.OWN and role
@@ -405,7 +413,42 @@ def _refused_import(session: Session, snapshot_id: UUID) -> None:
     session.flush()
 
 
+def _access_request(session: Session, person: Person) -> UUID:
+    row = AccessRequest(
+        id=new_id(),
+        subject_type=SubjectType.CITIZEN,
+        citizen_id=new_id(),
+        reason=AccessReason.SUBJECT_REQUEST,
+        state=FileState.REQUESTED,
+        requested_by=person.account_id,
+        requested_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def _export(session: Session, person: Person) -> UUID:
+    assert person.account_id is not None
+    row = Export(
+        id=new_id(),
+        what=ExportWhat.CASES,
+        filters={},
+        fields=["number"],
+        purpose_code=ExportPurpose.STATISTICS,
+        purpose=b"",
+        state=FileState.REQUESTED,
+        requested_by=person.account_id,
+        requested_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
 def _own_things(session: Session, scene: Scene, role: Role, person: Person) -> None:
+    scene.access_requests[role] = _access_request(session, person)
+    scene.exports[role] = _export(session, person)
     moment = now()
     scene.photos[role] = _photo(session, owner_id=person.account_id)
     upload = Upload(

@@ -228,7 +228,7 @@ def test_reading_again_keeps_the_first_time(session: Session, worker: Account) -
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_template_can_be_filled(template: str) -> None:
-    values = {"number": "1", "state": "closed", "missing": ["photo", "location"]}
+    values = {"number": "1", "state": "closed", "missing": ["photo", "location"], "version": 1, "text": "合成"}
     assert "{" not in render(template, values).body
 
 

@@ -158,12 +158,13 @@ def test_a_photo_that_comes_after_the_submission_but_was_sent_before_joins_the_r
     chat: Chat, place: tuple[str, float, float]
 ) -> None:
     _, lat, lon = place
-    chat.shows("m1", at=ago(9))
-    chat.stands_at(lat, lon, at=ago(8))
-    chat.says("提交", at=ago(5))
+    first, second, before_last, last = (ago(seconds) for seconds in (9, 8, 7, 5))
+    chat.shows("m1", at=first)
+    chat.stands_at(lat, lon, at=second)
+    chat.says("提交", at=last)
     run_jobs()
-    chat.shows("m2", at=ago(7))
-    chat.stands_at(0.0, 0.0, at=ago(7))
+    chat.shows("m2", at=before_last)
+    chat.stands_at(0.0, 0.0, at=before_last)
     run_jobs()
     ((report, draft),) = reports()
     assert len(draft.photo_ids) == 2

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from backend.core.enums import Datum, PhotoState
@@ -30,6 +31,31 @@ class Words:
 @dataclass(frozen=True, slots=True)
 class Confirmation:
     """The citizen says that the report is complete."""
+
+
+class Wish(StrEnum):
+    """What a citizen may ask of us besides reporting."""
+
+    AGREE = "agree"
+    WITHDRAW = "withdraw"
+    ERASE = "erase"
+    SEE = "see"
+
+
+WISHES: Mapping[str, Wish] = {
+    "同意": Wish.AGREE,
+    "撤回同意": Wish.WITHDRAW,
+    "删除我的信息": Wish.ERASE,
+    "查询我的信息": Wish.SEE,
+}
+"""The whole text must be one of these, so that a report about somebody's consent is a report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The citizen asks something about his own data."""
+
+    wish: Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +83,7 @@ class Unsupported:
     """A voice message, a sticker, a location out of range: kept as it came, no part of a report."""
 
 
-Part = Words | Confirmation | Place | Picture | Followed | Unsupported
+Part = Words | Confirmation | Asked | Place | Picture | Followed | Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +231,11 @@ def masked(text: str) -> str:
 
 def _words(content: str) -> Part:
     text = content.strip()
-    if text.strip(PUNCTUATION) in CONFIRMATIONS:
+    said = text.strip(PUNCTUATION)
+    if said in CONFIRMATIONS:
         return Confirmation()
+    if said in WISHES:
+        return Asked(WISHES[said])
     return Words(text.replace("\x00", "")) if text else Unsupported()
 
 

@@ -22,9 +22,9 @@ from backend.kinds.geodesy import SCALE
 from backend.models import Citizen, PhotoLink, Report, WechatMessage
 from backend.services import audit, territory
 from backend.services.sealing import seal_value
-from workflows.channels import drafts, rules
+from workflows.channels import drafts, rules, wishes
 from workflows.channels.keywords import keywords
-from workflows.channels.rules import Draft, Followed, Part, Picture, Span, Unsupported, Words
+from workflows.channels.rules import Asked, Draft, Followed, Part, Picture, Span, Unsupported, Words
 from workflows.channels.wechat_crypto import read_xml
 from workflows.notify.service import Recipient, RecipientType, tell
 
@@ -86,7 +86,10 @@ def _take(session: Session, citizen: Citizen, message: WechatMessage) -> None:
     if isinstance(part, Followed):
         recipient = Recipient(RecipientType.CITIZEN, citizen.id)
         tell(session, recipient, key=f"welcome:{message.id}", template="welcome", values={})
-    if isinstance(part, Followed | Unsupported):
+    wishes.tell_notice(session, citizen)
+    if isinstance(part, Asked):
+        wishes.grant(session, citizen, message, part.wish)
+    if isinstance(part, Followed | Unsupported | Asked) or wishes.stopped(session, citizen):
         return
     report, draft = _report_for(session, citizen, part, message.sent_at)
     message.report_id = report.id
@@ -213,8 +216,9 @@ def _waiting_of(session: Session, citizen: Citizen) -> Sequence[WechatMessage]:
 
 
 def _locked_report(session: Session, report_id: UUID) -> Report:
-    """The report as it stands once its citizen's row is locked."""
-    owner = select(Citizen.id).join(Report).where(Report.id == report_id).with_for_update(of=Citizen)
+    """The report as it stands once its citizen's row is locked. Of an erased citizen nothing is known any more."""
+    named = (Report.id == report_id, Citizen.openid != b"")
+    owner = select(Citizen.id).join(Report).where(*named).with_for_update(of=Citizen)
     if session.exec(owner).first() is None:
         raise jobs.Discard("report_unknown")
     return session.exec(select(Report).where(Report.id == report_id).execution_options(populate_existing=True)).one()

@@ -20,6 +20,14 @@ TEMPLATES: Mapping[str, Template] = {
     "welcome": Template(
         "欢迎使用随手拍", "请依次发送：现场照片、位置（点“+”选择“位置”）和一句话说明，然后回复“提交”。"
     ),
+    "privacy_notice": Template("个人信息处理告知", "（第{version}版）{text}"),
+    "consent_missing": Template("已停止处理", "您已撤回同意，我们不再处理您新发送的内容。如需上报，请先回复“同意”。"),
+    "wish_agree": Template("已记录您的同意", "感谢您的同意，您可以继续上报。随时回复“撤回同意”即可停止。"),
+    "wish_withdraw": Template(
+        "已撤回同意", "我们不再处理您新的上报。如需恢复，请回复“同意”；如需删除已有信息，请回复“删除我的信息”。"
+    ),
+    "wish_erase": Template("已收到删除申请", "您的删除申请已登记，审核后将删除您的信息，之后不再通知。"),
+    "wish_see": Template("已收到查询申请", "您的信息查询申请已登记，工作人员整理后将与您联系。"),
 }
 
 WORDS: Mapping[str, Mapping[str, str]] = {
