@@ -3,7 +3,7 @@
 Unsealed entries are found as those that have no seal, never as those behind a cursor: an entry whose transaction
 commits late has an older id and an older time than some that are sealed already. To stay quick among millions of seals
 the search usually looks at recent entries only (`since`); transactions are bounded in time (statements by 60 s, jobs by
-540 s), so `LONGEST_TRANSACTION` reaches every late commit, and a full sweep now and then makes no assumption at all.
+540 s), so `LONGEST_TRANSACTION` reaches every late commit, and `oldest_unsealed` now and then assumes nothing at all.
 
 Writers take no lock and share no row here. Of two sealers one does nothing; the primary key of the batch is the second
 wall.
@@ -33,6 +33,8 @@ from backend.services.audit_hashing import (
 BATCH_ENTRIES = 1000
 SEALED_AT_ONCE = 10_000
 LONGEST_TRANSACTION = timedelta(minutes=15)
+COUNTED_BEFORE = timedelta(minutes=1)
+"""How long before the last sealing `trail` still counts: a cheap answer for each scrape of the metrics."""
 LEAST_KEPT = timedelta(days=183)
 """The database's own function refuses to drop anything younger."""
 DROPPED_AT_ONCE = 100
@@ -96,9 +98,23 @@ def _seal(session: Session, number: int, previous: bytes, forms: list[bytes]) ->
 
 def trail(session: Session) -> Trail:
     """How far the trail is sealed. Quick also among millions of entries, so fit for metrics."""
-    row = session.connection().execute(_TRAIL, {"longest": LONGEST_TRANSACTION}).one()
+    row = session.connection().execute(_TRAIL, {"before": COUNTED_BEFORE}).one()
     head = bytes(row.head) if row.head is not None else NO_HEAD
     return Trail(row.number or 0, head, row.sealed_at, row.unsealed, row.dropped)
+
+
+def sealed_until(session: Session) -> datetime:
+    """The time from which entries may be unsealed: the last sealing, less the longest transaction."""
+    last: datetime | None = session.connection().execute(_LAST_SEALED).scalar_one()
+    return moment_of(0) if last is None else last - LONGEST_TRANSACTION
+
+
+def oldest_unsealed(session: Session) -> datetime | None:
+    """The time of the oldest entry without a seal, None where all have one. Reads both indexes, however long it takes,
+    and keeps no sealer waiting."""
+    session.connection().execute(text("SET LOCAL statement_timeout = 0"))
+    oldest: datetime | None = session.connection().execute(_OLDEST_UNSEALED).scalar_one()
+    return oldest
 
 
 def count_unsealed(session: Session) -> int:
@@ -151,9 +167,16 @@ _TRAIL = text(
     SELECT (SELECT number FROM last) AS number, (SELECT head FROM last) AS head,
            (SELECT sealed_at FROM last) AS sealed_at,
            (SELECT count(*) FROM audit_entry e
-            WHERE e.at >= coalesce((SELECT sealed_at FROM last) - CAST(:longest AS interval), '-infinity')
+            WHERE e.at >= coalesce((SELECT sealed_at FROM last) - CAST(:before AS interval), '-infinity')
               AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.entry_id = e.id)) AS unsealed,
            (SELECT count(*) FROM audit_drop) AS dropped
+    """
+)
+_LAST_SEALED = text("SELECT max(sealed_at) FROM audit_batch WHERE number = (SELECT max(number) FROM audit_batch)")
+_OLDEST_UNSEALED = text(
+    """
+    SELECT min(e.at) FROM audit_entry e
+    WHERE isfinite(e.at) AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.entry_id = e.id)
     """
 )
 _COUNT_UNSEALED = text(

@@ -5,9 +5,10 @@ An edge like `backend.tasks`: what is here opens its own transactions.
 
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.db import engine_for, transaction
@@ -42,19 +43,21 @@ class Sealer:
 
     It is no job, because sealing must not wait behind jobs, nor for the broker. It looks twice a second: what has
     waited for `AUDIT_SEAL_SECONDS` is sealed, and `SEALED_AT_ONCE` entries are sealed at once, so that fewer than a
-    thousand wait. It looks at the last seconds each time, at the longest transaction now and then, and at everything
-    when it starts and each hour. Several sealers are harmless: one works at a time.
+    thousand wait. Each time it looks at the last seconds, now and then at what was written since the last sealing and
+    the longest transaction before it, and when it starts and hourly at everything. Several sealers are harmless: one
+    works at a time.
     """
 
     LOOK_SECONDS = 0.5
     SEALED_AT_ONCE = 200
-    REACH = ((timedelta(seconds=20), 0.0), (audit_sealing.LONGEST_TRANSACTION, 15.0), (None, 3600.0))
-    """How far back to look, and how many seconds to leave between two such looks."""
+    NEAR = timedelta(seconds=20)
+    FAR_EVERY_SECONDS = 15.0
+    EVERYTHING_EVERY_SECONDS = 3600.0
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
-        self._looked = [-float("inf")] * len(self.REACH)
+        self._far = self._everything = -float("inf")
         self._seen: Read | None = None
         self._broken = ""
 
@@ -69,22 +72,29 @@ class Sealer:
 
     def look(self) -> int:
         """Seal and anchor what is due; gives how many entries were sealed."""
-        reach = self._reach()
+        since, total = self._since(), 0
         until = now() - timedelta(seconds=get_settings().audit_seal_seconds)
-        with transaction(engine_for("zw_worker")) as session:
-            since = None if reach is None else now() - reach
-            sealed = audit_sealing.seal_waiting(session, since=since, at_least=self.SEALED_AT_ONCE, until=until)
-        self._anchor()
-        return sealed
+        while True:
+            with transaction(engine_for("zw_worker")) as session:
+                sealed = audit_sealing.seal_waiting(session, since=since, at_least=self.SEALED_AT_ONCE, until=until)
+            self._anchor()
+            total += sealed
+            if sealed < audit_sealing.SEALED_AT_ONCE or self._stopped.is_set():
+                return total
 
-    def _reach(self) -> timedelta | None:
-        """The farthest look that is due."""
+    def _since(self) -> datetime:
+        """How far back to look this time."""
         moment = time.monotonic()
-        reach: timedelta | None = self.REACH[0][0]
-        for index, (back, seconds) in enumerate(self.REACH):
-            if moment - self._looked[index] >= seconds:
-                self._looked[index], reach = moment, back
-        return reach
+        since = now() - self.NEAR
+        if moment - self._far >= self.FAR_EVERY_SECONDS:
+            self._far = moment
+            with Session(engine_for("zw_worker")) as session:
+                since = min(since, audit_sealing.sealed_until(session))
+        if moment - self._everything >= self.EVERYTHING_EVERY_SECONDS:
+            self._everything = moment
+            with Session(engine_for("zw_worker")) as session:
+                since = min(since, audit_sealing.oldest_unsealed(session) or since)
+        return since
 
     def _anchor(self) -> None:
         try:
