@@ -309,8 +309,8 @@ def visible(kind: Kind, known: Known, *, grids: frozenset[str], op: UUID) -> Doc
 
 
 def _write(session: Session, batch: Batch, *, author: Author, moment: datetime, vault: Vault) -> None:
-    store.write_versions(session, batch.versions, author=author, now=moment, vault=vault)
-    store.write_ledger(session, batch.ledger, author=author, now=moment, vault=vault)
+    sealed = store.write_versions(session, batch.versions, author=author, now=moment, vault=vault)
+    store.write_ledger(session, batch.ledger, author=author, now=moment, vault=vault, sealed=sealed)
     review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
     held = review.write_quarantine(session, batch.held, author=author, now=moment)
     created = [entry.document_id for entry in batch.versions if entry.version.version == 1]

@@ -1,6 +1,6 @@
 """What a push reads and writes, set-based: one statement a table for a whole batch, however many rows it has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from backend.core.enums import Kind, Outcome
 from backend.kinds import Document
 from backend.kinds.base import moment
 from backend.services.documents import lock
-from backend.services.records import StoredRow, open_rows, seal_rows
+from backend.services.records import SealedRow, StoredRow, open_rows, seal_rows
 from backend.services.sealing import Vault, subjects_in
 from sync.rules import DELETED, State
 
@@ -103,6 +103,10 @@ class Author:
     device_id: UUID | None
 
 
+SealedStates = Mapping[tuple[UUID, int], SealedRow]
+"""What was sealed in a batch, by document and state."""
+
+
 def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, vault: Vault) -> dict[UUID, Known]:
     """What is known of each document: its master, the version each row names, and whether a row was seen before.
 
@@ -179,10 +183,13 @@ def _read_last_pushed(
 
 def write_versions(
     session: Session, versions: Sequence[Written], *, author: Author, now: datetime, vault: Vault
-) -> None:
-    """Write documents (the last version of each) and their history, which keeps every version."""
+) -> SealedStates:
+    """Write documents (the last version of each) and their history, which keeps every version.
+
+    Gives what was sealed, for the ledger: a row that was applied as it came has the same content there.
+    """
     if not versions:
-        return
+        return {}
     sealed = seal_rows(
         session, [(entry.kind, entry.document_id, entry.version.state.fields) for entry in versions], vault=vault
     )
@@ -212,18 +219,30 @@ def write_versions(
     latest = {row["id"]: row for row in rows}
     session.connection().execute(_WRITE_DOCUMENT, list(latest.values()))
     session.connection().execute(_WRITE_VERSION, rows)
+    return {_content(entry.document_id, entry.version.state): row for entry, row in zip(versions, sealed, strict=True)}
 
 
-def write_ledger(session: Session, entries: Sequence[Entry], *, author: Author, now: datetime, vault: Vault) -> None:
-    """Append ledger rows. Their pushed content is sealed like the document itself."""
+def write_ledger(
+    session: Session,
+    entries: Sequence[Entry],
+    *,
+    author: Author,
+    now: datetime,
+    vault: Vault,
+    sealed: SealedStates,
+) -> None:
+    """Append ledger rows. Their pushed content is sealed like the document itself; `sealed` holds what already was."""
     if not entries:
         return
-    kept = [entry for entry in entries if entry.pushed is not None]
-    contents = [(entry.kind, entry.document_id, entry.pushed.fields) for entry in kept if entry.pushed is not None]
-    sealed = {id(entry): row for entry, row in zip(kept, seal_rows(session, contents, vault=vault), strict=True)}
+    other = {
+        _content(entry.document_id, entry.pushed): (entry.kind, entry.document_id, entry.pushed.fields)
+        for entry in entries
+        if entry.pushed is not None and _content(entry.document_id, entry.pushed) not in sealed
+    }
+    sealed = {**sealed, **dict(zip(other, seal_rows(session, list(other.values()), vault=vault), strict=True))}
     rows = []
     for entry in entries:
-        row = sealed.get(id(entry))
+        row = sealed[_content(entry.document_id, entry.pushed)] if entry.pushed else None
         body = {**row.body, DELETED: entry.pushed.deleted} if row and entry.pushed else None
         rows.append(
             {
@@ -243,6 +262,11 @@ def write_ledger(session: Session, entries: Sequence[Entry], *, author: Author, 
             }
         )
     session.connection().execute(_WRITE_LEDGER, rows)
+
+
+def _content(document_id: UUID, state: State) -> tuple[UUID, int]:
+    """What stands for a state of a document while a batch, which holds it, is written."""
+    return document_id, id(state)
 
 
 def _json(value: Document | list[str]) -> str:
