@@ -59,7 +59,10 @@ def evidence_of(found: Any, name: str) -> Any:
 
 def move_supervisor(territory_code: str) -> None:
     with Session(engine_for("zw_worker")) as session:
-        moved = text("UPDATE account SET territory_code = :code WHERE login = 'supervisor'")
+        moved = text(
+            "UPDATE posting SET territory_code = :code FROM account "
+            "WHERE account.id = posting.account_id AND account.login = 'supervisor'"
+        )
         session.connection().execute(moved, {"code": territory_code})
         session.commit()
 
