@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 from sqlmodel import Session
 
-from backend.core.db import engine_for
+from backend.core.db import dialect_url, engine_for
 from backend.core.enums import SourceType
+from backend.core.settings import get_settings
 from tests.rooms.crosscheck_builders import GRID, ZHANG, Entries, business_records
 from tests.world import Handheld, World, document
 from workflows.crosscheck import service
@@ -58,7 +59,9 @@ def evidence_of(found: Any, name: str) -> Any:
 
 
 def move_supervisor(territory_code: str) -> None:
-    with Session(engine_for("zw_worker")) as session:
+    """As the owner: a posting is never rewritten by the product, only ended and followed by another."""
+    owner = create_engine(dialect_url(get_settings().migration_url()), poolclass=NullPool)
+    with Session(owner) as session:
         moved = text(
             "UPDATE posting SET territory_code = :code FROM account "
             "WHERE account.id = posting.account_id AND account.login = 'supervisor'"
