@@ -27,8 +27,8 @@ ACCESS_HEADER = {"alg": ALGORITHM, "typ": ACCESS_TYPE}
 ACCESS_USE = "access"
 ACCESS_CLAIMS = ["iss", "aud", "sub", "sid", "jti", "iat", "exp", "token_use"]
 
-UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, RecursionError)
-"""What reading a hostile token may raise: its header is parsed before any signature, however deep it nests."""
+UNREADABLE = (jwt.PyJWTError, ValueError, TypeError)
+"""What reading a hostile token or its claims may raise. For nesting too deep, PyJWT has an error of its own."""
 
 _ACCESS_CHECKS: Options = {"require": ACCESS_CLAIMS}
 _PROOF_CHECKS: Options = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}

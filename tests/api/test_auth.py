@@ -181,6 +181,14 @@ def test_a_stolen_refresh_token_is_worth_nothing_without_the_device_key(world: W
     assert _refresh(world, handheld.tokens, handheld.key).status_code == 200
 
 
+def test_a_proof_of_nothing_but_brackets_is_refused(world: World) -> None:
+    """Rightly signed by the device, and deeper than JSON can be read."""
+    handheld = world.handheld()
+    deep = jwt.PyJWS().encode(b"[" * 2_500, handheld.key.private, algorithm="ES256")
+    body = {"refresh_token": handheld.tokens["refresh_token"], "proof": deep}
+    assert _code(world.client.post("/auth/v1/refresh", json=body)) == (401, "proof_required")
+
+
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "00000000000000000000000000000000.1.x"])
 def test_a_made_up_refresh_token_is_refused(world: World, token: str) -> None:
     assert _code(_refresh(world, {"refresh_token": token}, None)) == (401, "unauthenticated")
