@@ -11,7 +11,7 @@ from rich.table import Table
 from sqlmodel import Session
 
 from backend import jobs
-from backend.commands import audit, backup
+from backend.commands import audit, backup, keys
 from backend.core.crypto import new_secret
 from backend.core.db import engine_for, transaction
 from backend.core.enums import Role
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(backup.app, name="backup")
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
 console = Console()
 
 NO_DEMO_ACCOUNTS = (

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from backend import __version__, jobs
 from backend.api import (
@@ -32,6 +33,7 @@ from backend.api.limits import RateLimits
 from backend.api.middleware import BodyLimit, Faults, RequestLog
 from backend.core.logging import configure_logging
 from backend.core.settings import Settings, get_settings
+from backend.services.key_use import refuse_unfit_keys
 from backend.tasks import BackgroundWaker
 
 ROUTERS = (
@@ -50,6 +52,7 @@ problem+json with a code of `docs/errors.md`.
 
 @asynccontextmanager
 async def _running(_: FastAPI) -> AsyncIterator[None]:
+    await run_in_threadpool(refuse_unfit_keys, "zw_api")
     waker = BackgroundWaker()
     jobs.set_waker(waker)
     yield

@@ -5,7 +5,7 @@ Start it with `celery -A backend.worker worker` and `celery -A backend.worker be
 
 from typing import Any
 
-from celery.signals import beat_init, setup_logging, worker_process_init
+from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
 
 from backend import jobs
 from backend.core.db import engine_for
@@ -13,6 +13,7 @@ from backend.core.logging import configure_logging
 from backend.core.settings import get_settings
 from backend.handlers import load_handlers
 from backend.services.audit_tasks import Sealer
+from backend.services.key_use import KeysUnfit, refuse_unfit_keys
 from backend.tasks import BackgroundWaker, celery
 
 app = celery
@@ -28,6 +29,17 @@ def _log(**_: Any) -> None:
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _log_beat(**_: Any) -> None:
     configure_logging(get_settings(), process="beat")
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _check_keys(**_: Any) -> None:
+    """A signal swallows exceptions, but not the wish to end."""
+    try:
+        refuse_unfit_keys("zw_worker", note=True)
+    except KeysUnfit as error:
+        raise SystemExit(str(error)) from error
+    # The pool's children are forks: they make connections of their own.
+    engine_for("zw_worker").dispose()
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -1,18 +1,15 @@
 """What became of a device's mutations: applied, merged, in conflict, or kept for review with the reason and payload."""
 
-from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import text
 from sqlmodel import Session
 
-from backend.core.crypto import key_ring
 from backend.core.enums import Role
 from backend.core.errors import Forbidden
 from backend.kinds import Document
+from backend.services.quarantined import open_all
 from backend.services.sessions import Caller
-from sync.review import QUARANTINE_CONTEXT
 
 MAX_LIMIT = 500
 HELD_ROWS = 50
@@ -66,7 +63,9 @@ def _conflicts(session: Session, pairs: list[tuple[UUID, UUID]]) -> dict[tuple[U
 
 
 def _quarantined(session: Session, device_id: UUID, since: UUID) -> list[Document]:
-    ring = key_ring()
+    given = {"device": device_id, "since": since, "limit": HELD_ROWS}
+    rows = list(session.connection().execute(_QUARANTINED, given))
+    opened = open_all(session, {row.held: bytes(row.payload) for row in rows})
     return [
         {
             "held": str(row.held),
@@ -76,18 +75,10 @@ def _quarantined(session: Session, device_id: UUID, since: UUID) -> list[Documen
             "code": row.code,
             "places": row.places,
             "state": row.state,
-            "row": _readable(ring.open_system(bytes(row.payload), context=QUARANTINE_CONTEXT)),
+            "row": opened[row.held],
         }
-        for row in session.connection().execute(_QUARANTINED, {"device": device_id, "since": since, "limit": HELD_ROWS})
+        for row in rows
     ]
-
-
-def _readable(payload: bytes) -> Any:
-    """The row as JSON, or, where it is none that can be written again, as text."""
-    try:
-        return msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return payload.decode(errors="replace")
 
 
 _LEDGER = text(

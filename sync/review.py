@@ -15,12 +15,12 @@ from backend.core.enums import Kind, QuarantineCode, ReviewState
 from backend.core.ids import new_id
 from backend.kinds import KINDS, KindSpec
 from backend.models import Quarantine
+from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.records import context_of, nested_subject, subject_of
 from backend.services.sealing import Part, Vault
 from sync.rules import DELETED, FieldConflict
 from sync.store import Author, Known
 
-QUARANTINE_CONTEXT = b"quarantine"
 MAX_FIELD = 64
 
 
@@ -94,15 +94,19 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, dict | list | str | int | float)
 
 
-def write_quarantine(session: Session, held: Sequence[Held], *, author: Author, now: datetime) -> list[Held]:
+def write_quarantine(
+    session: Session, held: Sequence[Held], *, author: Author, now: datetime, vault: Vault
+) -> list[Held]:
     """Keep refused rows whole, and say which are new: the same row pushed again is the same quarantined row."""
-    if not held:
+    known = _known(session, held, author)
+    fresh = {row.fingerprint: row for row in held if row.fingerprint not in known}
+    if not fresh:
         return []
-    ring = key_ring()
-    by_fingerprint = {row.fingerprint: row for row in held}
+    ids = {fingerprint: new_id() for fingerprint in fresh}
+    kept = [QuarantinedRow(ids[row.fingerprint], row.kind, row.document_id, row.content) for row in fresh.values()]
     rows = [
         {
-            "id": new_id(),
+            "id": ids[row.fingerprint],
             "device_id": author.device_id,
             "account_id": author.account_id,
             "kind": row.kind,
@@ -112,15 +116,23 @@ def write_quarantine(session: Session, held: Sequence[Held], *, author: Author, 
             "code": row.code,
             "places": row.places,
             "fingerprint": row.fingerprint,
-            "payload": ring.seal_system(row.content, context=QUARANTINE_CONTEXT),
+            "payload": payload,
             "state": ReviewState.OPEN,
             "created_at": now,
         }
-        for row in by_fingerprint.values()
+        for row, payload in zip(fresh.values(), seal_all(vault, kept), strict=True)
     ]
     written = insert(Quarantine).on_conflict_do_nothing(index_elements=["device_id", "fingerprint"])
     fingerprints = session.connection().execute(written.returning(col(Quarantine.fingerprint)), rows).scalars()
-    return [by_fingerprint[bytes(fingerprint)] for fingerprint in fingerprints]
+    return [fresh[bytes(fingerprint)] for fingerprint in fingerprints]
+
+
+def _known(session: Session, held: Sequence[Held], author: Author) -> set[bytes]:
+    """Fingerprints of rows that are quarantined already, so that no key is made for a repeated one."""
+    if not held:
+        return set()
+    given = {"device": author.device_id, "fingerprints": [row.fingerprint for row in held]}
+    return {bytes(fingerprint) for fingerprint in session.connection().execute(_KNOWN, given).scalars()}
 
 
 def settle_quarantine(session: Session, created: Sequence[UUID], *, author: Author) -> None:
@@ -129,6 +141,7 @@ def settle_quarantine(session: Session, created: Sequence[UUID], *, author: Auth
         session.connection().execute(_SETTLE, {"ids": list(created), "device": author.device_id})
 
 
+_KNOWN = text("SELECT fingerprint FROM quarantine WHERE device_id = :device AND fingerprint = ANY(:fingerprints)")
 _WRITE_CONFLICT = text(
     """
     INSERT INTO conflict (id, document_id, kind, grid_id, op, field, hardness, sides, device_id, account_id, state,

@@ -312,7 +312,7 @@ def _write(session: Session, batch: Batch, *, author: Author, moment: datetime, 
     sealed = store.write_versions(session, batch.versions, author=author, now=moment, vault=vault)
     store.write_ledger(session, batch.ledger, author=author, now=moment, vault=vault, sealed=sealed)
     review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
-    held = review.write_quarantine(session, batch.held, author=author, now=moment)
+    held = review.write_quarantine(session, batch.held, author=author, now=moment, vault=vault)
     created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
     review.settle_quarantine(session, created, author=author)
     _link_photos(session, batch, author)

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from backend.api.deps import DbSession, public
 from backend.core.errors import NotFound, Unavailable, all_errors
 from backend.services import overview
+from backend.services.key_use import check_keys
 
 router = APIRouter(tags=["概览 overview"])
 
@@ -101,6 +102,7 @@ def live() -> PlainTextResponse:
 def ready(session: DbSession) -> PlainTextResponse:
     if not overview.is_migrated(session):
         raise Unavailable("database is not migrated", retry_after=5)
+    check_keys(session)
     return PlainTextResponse("ready")
 
 

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     master_keys: SecretStr = SecretStr("")
     index_key: SecretStr = SecretStr("")
     token_secret: SecretStr = SecretStr("")
+    cipher: Literal["aes-siv", "sm4-gcm"] = "aes-siv"
+    index_hash: Literal["sha256", "sm3"] = "sha256"
 
     audit_key: SecretStr = SecretStr("")
     audit_anchor: str = ""

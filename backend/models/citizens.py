@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary
+from sqlalchemy import Index, LargeBinary, text
 from sqlmodel import Field
 
 from backend.core.enums import ReportState
@@ -25,11 +25,15 @@ class WechatMessage(SQLModel, table=True):
     """A raw message as it came, sealed, once per `message_key` (MsgId; for events sender, time and event name).
 
     `sender_index` is the blind index of the sender's OpenID, so that one person's waiting messages can be taken in
-    the order in which they were sent. `report_id` is the report the message became part of, if it did.
+    the order in which they were sent; it is also the subject that `raw` is sealed under. `report_id` is the report the
+    message became part of, if it did.
     """
 
     __tablename__ = "wechat_message"
-    __table_args__ = (Index("ix_wechat_message_sender_index_sent_at", "sender_index", "sent_at"),)
+    __table_args__ = (
+        Index("ix_wechat_message_sender_index_sent_at", "sender_index", "sent_at"),
+        Index("ix_wechat_message_system", "id", postgresql_where=text("get_byte(raw, 0) < 128")),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     message_key: bytes = Field(sa_type=LargeBinary, unique=True)

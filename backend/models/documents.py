@@ -6,7 +6,7 @@ Personal fields are never in a readable column: `body` holds the public fields, 
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index, LargeBinary
+from sqlalchemy import BigInteger, Identity, Index, LargeBinary, text
 from sqlmodel import Field
 
 from backend.core.enums import Hardness, Kind, Outcome, QuarantineCode, ReviewState
@@ -117,12 +117,16 @@ class Conflict(SQLModel, table=True):
 
 
 class Quarantine(SQLModel, table=True):
-    """A pushed row that could not be applied, kept whole (encrypted) until a person decides it."""
+    """A pushed row that could not be applied, kept whole (encrypted) until a person decides it.
+
+    `payload` is sealed under the humans the row names, else its document (`backend.services.quarantined`).
+    """
 
     __tablename__ = "quarantine"
     __table_args__ = (
         Index("uq_quarantine_device_id_fingerprint", "device_id", "fingerprint", unique=True),
         Index("ix_quarantine_device_id_state_id", "device_id", "state", "id"),
+        Index("ix_quarantine_system", "id", postgresql_where=text("get_byte(payload, 0) < 128")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

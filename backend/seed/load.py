@@ -37,6 +37,7 @@ from backend.seed import territory
 from backend.seed.accounts import DemoLogin, demo_logins, seed_accounts
 from backend.seed.drops import Progress, write_drops
 from backend.services import registry
+from backend.services.key_use import note_index_key
 from backend.services.registry_specs import SPECS
 
 GRIDS_START = datetime(2026, 1, 1, tzinfo=CITY_TIME).astimezone(UTC)
@@ -121,6 +122,7 @@ def seed_code_tables(session: Session) -> None:
     _write(session, Dataset, _csv("datasets"))
     _write(session, RuleSet, [_rule_set()], keep=True)
     _write(session, ServerState, [{"name": "epoch", "value": secrets.token_hex(8)}], keep=True)
+    note_index_key(session)
 
 
 def street_office(street_code: str) -> str:

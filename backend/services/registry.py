@@ -30,7 +30,7 @@ from backend.services.registry_rejects import read_rejects
 from backend.services.registry_sealing import context_of
 from backend.services.registry_specs import SPECS
 from backend.services.registry_uploads import Upload, upload_context
-from backend.services.sealing import Vault, place, subjects_in
+from backend.services.sealing import Vault, erased_among, place, subjects_in
 
 IMPORT_JOB = "registry.import"
 FORGET_JOB = "registry.forget_upload"
@@ -173,6 +173,7 @@ def request_import(
 ) -> Snapshot:
     """Keep a finished upload and have a worker load it. `NotFound` for an unknown dataset."""
     snapshot = _new_snapshot(session, dataset_code, sha256=upload.sha256, taken_at=taken_at, snapshot_id=upload.id)
+    upload.keep_key(session)
     object_store().put(_upload_key(snapshot.id), upload.path)
     jobs.enqueue(session, IMPORT_JOB, key=str(snapshot.id), snapshot_id=str(snapshot.id))
     audit.record(
@@ -195,7 +196,10 @@ def run_import(session: Session, snapshot_id: UUID) -> None:
     snapshot = session.exec(select(Snapshot).where(Snapshot.id == snapshot_id).with_for_update()).one()
     if snapshot.state is not ImportState.LOADING:
         return
-    reader = SealedReader(object_store().stream(_upload_key(snapshot_id)), context=upload_context(snapshot_id))
+    vault = Vault(session)
+    vault.load([snapshot_id.bytes])
+    key = vault.key_of(snapshot_id.bytes)
+    reader = SealedReader(object_store().stream(_upload_key(snapshot_id)), context=upload_context(snapshot_id), key=key)
     with io.TextIOWrapper(
         io.BufferedReader(reader), encoding="utf-8-sig", errors="surrogateescape", newline=""
     ) as file:
@@ -235,10 +239,10 @@ def snapshot_of(session: Session, snapshot_id: UUID) -> Snapshot:
 def rejects_of(session: Session, snapshot_id: UUID, *, actor: str) -> Iterator[bytes]:
     """The refused rows of a load as CSV; `NotFound` where there are none. They are personal, so reading is audited."""
     snapshot = snapshot_of(session, snapshot_id)
-    if snapshot.reject_key is None:
+    if snapshot.reject_key is None or erased_among(session, [snapshot_id.bytes]):
         raise NotFound
     audit.record(session, actor=actor, action="rejects_read", object_type="snapshot", object_id=str(snapshot_id))
-    rows = read_rejects(snapshot_id, snapshot.reject_key)
+    rows = read_rejects(session, snapshot_id, snapshot.reject_key)
     return chain([next(rows)], rows)
 
 

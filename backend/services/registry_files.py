@@ -1,16 +1,20 @@
-"""Files that hold personal data of people whose keys are not known yet: uploads and refused rows, sealed in frames.
+"""Files that hold personal data of many people, or of nobody knows whom: uploads and refused rows, sealed in frames.
 
-A frame is `4-byte length | ciphertext under the key ring`, bound to the file's context, its place, and whether it is
-the last: frames that are swapped, left out, cut off or moved to another file do not open. Nothing is ever written to
-disk readable, and memory holds one frame.
+They are sealed under a data key of their snapshot, so that they are erased by deleting it. A file is `ZWS2` and
+frames; a frame is `4-byte length | ciphertext`, bound to the file's context, its place, and whether it is the last:
+frames that are swapped, left out, cut off or moved to another file do not open. Nothing is ever written to disk
+readable, and memory holds one frame. Files of release 0.1.0 begin with a frame, sealed under the key ring itself.
 """
 
 import io
 from collections.abc import Iterable, Iterator
-from typing import IO
+from itertools import chain
+from typing import IO, Protocol
 
-from backend.core.crypto import Undecipherable, key_ring
+from backend.core.crypto import DataKey, Undecipherable, key_ring
 
+MAGIC = b"ZWS2"
+"""As the length of a frame it would be 1.4 GB, which no frame has."""
 FRAME_BYTES = 1024 * 1024
 LENGTH_BYTES = 4
 
@@ -18,9 +22,11 @@ LENGTH_BYTES = 4
 class SealedWriter:
     """Seals what is written to it into `file`; `close` writes the last frame and leaves `file` open."""
 
-    def __init__(self, file: IO[bytes], *, context: bytes) -> None:
+    def __init__(self, file: IO[bytes], *, context: bytes, key: DataKey) -> None:
         self._file = file
         self._context = context
+        self._key = key
+        self._file.write(MAGIC)
         self._buffer = bytearray()
         self._frames = 0
 
@@ -37,16 +43,19 @@ class SealedWriter:
         self._buffer.clear()
 
     def _seal(self, content: bytes, *, last: bool) -> None:
-        sealed = key_ring().seal_system(content, context=_frame_context(self._context, self._frames, last=last))
+        sealed = self._key.seal(content, context=_frame_context(self._context, self._frames, last=last))
         self._file.write(len(sealed).to_bytes(LENGTH_BYTES) + sealed)
         self._frames += 1
 
 
 class SealedReader(io.RawIOBase):
-    """Reads what a `SealedWriter` wrote, from the blocks of a stored object. `Undecipherable` if it is not whole."""
+    """Reads what a `SealedWriter` wrote, from the blocks of a stored object. `Undecipherable` if it is not whole.
 
-    def __init__(self, blocks: Iterable[bytes], *, context: bytes) -> None:
-        self._content = opened(blocks, context=context)
+    `key` is None where the key is gone; a file of release 0.1.0 opens all the same.
+    """
+
+    def __init__(self, blocks: Iterable[bytes], *, context: bytes, key: DataKey | None) -> None:
+        self._content = opened(blocks, context=context, key=key)
         self._rest = b""
 
     def readable(self) -> bool:
@@ -64,18 +73,41 @@ class SealedReader(io.RawIOBase):
         return len(taken)
 
 
-def opened(blocks: Iterable[bytes], *, context: bytes) -> Iterator[bytes]:
+def opened(blocks: Iterable[bytes], *, context: bytes, key: DataKey | None) -> Iterator[bytes]:
     """The frames of a sealed file in the clear."""
+    start, frames = _begun(iter(blocks))
+    open_frame = key_ring().open_system if start != MAGIC else _opener(key)
     waiting: bytes | None = None
     place = 0
-    for sealed in _frames(blocks):
+    for sealed in frames:
         if waiting is not None:
-            yield key_ring().open_system(waiting, context=_frame_context(context, place, last=False))
+            yield open_frame(waiting, context=_frame_context(context, place, last=False))
             place += 1
         waiting = sealed
     if waiting is None:
         raise Undecipherable("an empty sealed file")
-    yield key_ring().open_system(waiting, context=_frame_context(context, place, last=True))
+    yield open_frame(waiting, context=_frame_context(context, place, last=True))
+
+
+class _OpenFrame(Protocol):
+    def __call__(self, ciphertext: bytes, *, context: bytes) -> bytes: ...
+
+
+def _opener(key: DataKey | None) -> _OpenFrame:
+    if key is None:
+        raise Undecipherable("the key of a sealed file is gone")
+    return key.open
+
+
+def _begun(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first four bytes of a file, and its frames."""
+    begin = b""
+    for block in blocks:
+        begin += block
+        if len(begin) >= len(MAGIC):
+            break
+    start = begin[: len(MAGIC)]
+    return start, _frames(chain([begin.removeprefix(MAGIC)], blocks))
 
 
 def _frames(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -79,7 +79,7 @@ def load_snapshot(
     """
     dataset = session.exec(select(Dataset).where(Dataset.code == snapshot.dataset_code).with_for_update()).one()
     tally = _Tally()
-    with RejectFile(snapshot.id) as rejects:
+    with RejectFile(session, snapshot.id) as rejects:
         try:
             with session.begin_nested():
                 _copy_all(session, snapshot, file, tally, rejects, progress)

@@ -7,10 +7,14 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+from sqlmodel import Session
+
+from backend.core.crypto import key_ring
 from backend.core.errors import TooLarge, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.services.registry_files import SealedWriter
+from backend.services.sealing import Vault
 
 
 class ImportCutOff(ZhiwangError):
@@ -28,7 +32,8 @@ class Upload:
     def __init__(self) -> None:
         self.id: UUID = new_id()
         self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115  it is closed by __exit__
-        self._writer = SealedWriter(self._file, context=upload_context(self.id))
+        self._key, self._wrapped = key_ring().new_wrapped_key(subject=self.id.bytes)
+        self._writer = SealedWriter(self._file, context=upload_context(self.id), key=self._key)
         self._digest = hashlib.sha256()
         self._size = 0
 
@@ -53,6 +58,10 @@ class Upload:
         """Seal the end; nothing may be written afterwards."""
         self._writer.close()
         self._file.flush()
+
+    def keep_key(self, session: Session) -> None:
+        """Write the key of the file, as that of the snapshot of this id; without it the file is noise."""
+        Vault(session).adopt(self.id.bytes, self._key, self._wrapped)
 
     @property
     def sha256(self) -> str:

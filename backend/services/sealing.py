@@ -83,14 +83,19 @@ class Vault:
     def provide(self, subjects: Iterable[Subject]) -> None:
         """Read the keys of these subjects and make those that are missing. `SubjectErased` where one was erased."""
         wanted = set(subjects)
-        self.load(wanted)
-        if wanted & self._erased:
-            raise SubjectErased(wanted & self._erased)
+        if gone := self.erased(wanted):
+            raise SubjectErased(gone)
         # Sorted, so that two transactions that make the same keys wait for each other and do not deadlock.
         missing = sorted(wanted - self._keys.keys())
         if missing:
             self._make(missing)
             self.load(missing)
+
+    def erased(self, subjects: Iterable[Subject]) -> set[Subject]:
+        """Those of the subjects that were erased; the keys of the others are read on the way."""
+        wanted = set(subjects)
+        self.load(wanted)
+        return wanted & self._erased
 
     def _make(self, missing: Sequence[Subject]) -> None:
         """Write new keys with one statement; one that another transaction made meanwhile is left to be read."""
@@ -102,6 +107,15 @@ class Vault:
     def _insert(self, rows: dict[str, Any]) -> list[Subject]:
         """The subjects whose keys were written."""
         return [bytes(subject) for subject in self._session.connection().execute(INSERT_KEYS, rows).scalars()]
+
+    def key_of(self, subject: Subject) -> DataKey | None:
+        """A key that `load` or `provide` has seen, for what is no blob, such as a file. None where it is gone."""
+        return self._keys.get(subject)
+
+    def adopt(self, subject: Subject, key: DataKey, wrapped: bytes) -> None:
+        """Keep a key that was made before there was a transaction. It must be the subject's first."""
+        self._insert({"subjects": [subject], "wrapped": [wrapped], "now": now()})
+        self._keys[subject] = key
 
     def seal(self, parts: Sequence[Part], *, context: bytes) -> bytes | None:
         """One blob for all parts; None where there is nothing personal. `provide` must have seen the subjects."""

@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.settings import get_settings
-from backend.services import erasure, exports, registry, retention, subject_access
+from backend.services import erasure, exports, key_rotation, registry, retention, subject_access
 from backend.tasks import DAILY_JOB
 
 
@@ -21,6 +21,12 @@ def import_dataset(session: Session, *, snapshot_id: str) -> None:
 def forget_upload(_session: Session, *, snapshot_id: str) -> None:
     """Remove the uploaded file of a load that has ended."""
     registry.forget_upload(UUID(snapshot_id))
+
+
+@jobs.handler(key_rotation.ROTATE_JOB)
+def rotate_keys(session: Session, *, version: int, run: str, stage: str, after: str) -> None:
+    """One batch of a rotation of the master keys; it asks for the next."""
+    key_rotation.rotate(session, version=version, run=run, stage=stage, after=after)
 
 
 @jobs.handler(erasure.ERASE_JOB)

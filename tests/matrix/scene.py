@@ -398,7 +398,7 @@ def _report(session: Session, grid_id: str) -> UUID:
 
 def _refused_import(session: Session, snapshot_id: UUID) -> None:
     """A load of which every row was refused, with its reject file."""
-    with RejectFile(snapshot_id) as rejects:
+    with RejectFile(session, snapshot_id) as rejects:
         rejects.begin(["姓名"])
         rejects.add([Rejected(2, "姓名", next(iter(REASONS)), ["合成"])])
         snapshot = Snapshot(

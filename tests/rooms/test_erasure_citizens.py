@@ -15,7 +15,7 @@ from backend.models import Citizen, Grid
 from tests.fakes.wechat import Chat, let_time_pass
 from tests.rooms.media_samples import jpeg
 from tests.rooms.test_erasure import approve, ask, dump, read, rows_of
-from workflows.channels.hook import sender_index
+from workflows.channels.messages import sender_index
 
 
 @pytest.fixture

@@ -4,13 +4,16 @@ import io
 
 import pytest
 
-from backend.core.crypto import Undecipherable
-from backend.services.registry_files import FRAME_BYTES, LENGTH_BYTES, SealedReader, SealedWriter
+from backend.core.ciphers import CipherName, new_data_key
+from backend.core.crypto import Undecipherable, key_ring
+from backend.services.registry_files import FRAME_BYTES, LENGTH_BYTES, MAGIC, SealedReader, SealedWriter
+
+KEY = new_data_key(CipherName.SM4_GCM)
 
 
 def sealed(content: bytes, context: bytes = b"file") -> bytes:
     file = io.BytesIO()
-    writer = SealedWriter(file, context=context)
+    writer = SealedWriter(file, context=context, key=KEY)
     for start in range(0, len(content), 100_000):
         writer.write(content[start : start + 100_000])
     writer.close()
@@ -19,11 +22,12 @@ def sealed(content: bytes, context: bytes = b"file") -> bytes:
 
 def read(content: bytes, context: bytes = b"file", block: int = 70_000) -> bytes:
     blocks = (content[start : start + block] for start in range(0, len(content), block))
-    return io.BufferedReader(SealedReader(blocks, context=context)).read()
+    return io.BufferedReader(SealedReader(blocks, context=context, key=KEY)).read()
 
 
 def frames(content: bytes) -> list[bytes]:
     found = []
+    content = content.removeprefix(MAGIC)
     while content:
         end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES])
         found.append(content[:end])
@@ -45,11 +49,12 @@ def test_nothing_of_the_content_is_readable() -> None:
 def test_a_damaged_file_does_not_open(damage: str) -> None:
     parts = frames(sealed(b"x" * (3 * FRAME_BYTES)))
     assert len(parts) == 3
+    parts[0] = MAGIC + parts[0]
     damaged = {
         "cut in a frame": b"".join(parts)[:-1],
         "last frame gone": b"".join(parts[:-1]),
-        "swapped": b"".join((parts[1], parts[0], parts[2])),
-        "first frame gone": b"".join(parts[1:]),
+        "swapped": b"".join((MAGIC, parts[1], parts[0].removeprefix(MAGIC), parts[2])),
+        "first frame gone": MAGIC + b"".join(parts[1:]),
         "one bit": b"".join(parts)[:-1] + bytes([parts[-1][-1] ^ 1]),
     }[damage]
     with pytest.raises(Undecipherable):
@@ -64,3 +69,17 @@ def test_a_file_does_not_open_as_another() -> None:
 def test_an_empty_object_is_no_sealed_file() -> None:
     with pytest.raises(Undecipherable):
         read(b"")
+
+
+def test_a_file_whose_key_is_gone_does_not_open() -> None:
+    with pytest.raises(Undecipherable, match="gone"):
+        SealedReader([sealed(b"content")], context=b"file", key=None).read()
+
+
+def test_a_file_of_the_first_release_still_opens() -> None:
+    contexts = [b"file" + place.to_bytes(8) + end for place, end in ((0, b"more"), (1, b"last"))]
+    frames = [
+        key_ring().seal_system(part, context=context) for part, context in zip((b"con", b"tent"), contexts, strict=True)
+    ]
+    content = b"".join(len(frame).to_bytes(LENGTH_BYTES) + frame for frame in frames)
+    assert read(content, block=3) == b"content"

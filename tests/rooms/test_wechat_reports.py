@@ -10,17 +10,18 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from backend.core.crypto import key_ring
+from backend import jobs
 from backend.core.db import engine_for, transaction
 from backend.core.enums import PhotoState, ReportState
 from backend.core.settings import get_settings
 from backend.demo.wechat_api import MEDIA, SEND, FakeWechatApi
 from backend.kinds.geodesy import SCALE, distance_m
 from backend.models import AuditEntry, Citizen, Grid, Photo, PhotoLink, Report, WechatMessage
-from backend.services.sealing import open_value
+from backend.services.sealing import destroy_keys, open_value, subjects_in
 from tests.fakes.wechat import Chat, jobs_named, let_time_pass, reports, run_jobs
 from tests.world import until
 from workflows.channels import service
+from workflows.channels.messages import raw_of
 from workflows.channels.pictures import wait_before
 
 JPEG = b"\xff\xd8\xff\xe0synthetic"
@@ -301,8 +302,25 @@ def test_a_message_of_no_use_is_kept_and_opens_nothing(chat: Chat) -> None:
     assert reports() == []
     with Session(engine_for("zw_worker")) as session:
         message = session.exec(select(WechatMessage)).one()
-        assert b"v1" in key_ring().open_system(message.raw, context=message.id.bytes)
+        assert b"v1" in raw_of(session, message)
+        assert b"v1" not in message.raw
         assert message.processed_at is not None
+
+
+def test_what_an_erased_sender_wrote_is_gone_and_nothing_new_is_kept(chat: Chat) -> None:
+    chat.says("绝密")
+    with transaction(engine_for("zw_worker")) as session:
+        [message] = session.exec(select(WechatMessage)).all()
+        assert subjects_in([message.raw]) == {message.sender_index}
+        destroy_keys(session, [message.sender_index])
+        with pytest.raises(jobs.Discard, match="citizen_gone"):
+            raw_of(session, message)
+    chat.says("绝密")
+    run_jobs()
+    with Session(engine_for("zw_worker")) as session:
+        assert len(session.exec(select(WechatMessage)).all()) == 1
+        [entry] = session.exec(select(AuditEntry).where(AuditEntry.action == "message_not_kept")).all()
+        assert entry.detail == {}
 
 
 def test_a_place_outside_all_grids_is_submitted_without_one(chat: Chat) -> None:

@@ -11,9 +11,14 @@ from backend.core.crypto import key_ring
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import WechatMessage
+from backend.services import audit
+from backend.services.sealing import SubjectErased
 from workflows.channels.errors import WechatMalformed, WechatNotConfigured
+from workflows.channels.messages import seal_message, sender_index
 from workflows.channels.rules import sent_at
 from workflows.channels.wechat_crypto import Channel, Signed, open_call, read_xml, verify_address
+
+ACTOR = "workflows.channels"
 
 
 def answer_address_check(call: Signed) -> None:
@@ -22,21 +27,32 @@ def answer_address_check(call: Signed) -> None:
 
 
 def receive(session: Session, call: Signed, body: bytes) -> None:
-    """Store one message and enqueue its handling. A message that came before has no second effect."""
+    """Store one message and enqueue its handling. A message that came before has no second effect.
+
+    Of a sender who was erased nothing is kept but that a message came.
+    """
     at = now()
     xml = open_call(channel(), call, body, at=at, window=get_settings().wechat_window_seconds)
     fields = read_xml(xml)
     sender = fields.get("FromUserName", "")
     if not sender:
         raise WechatMalformed
-    message_id = new_id()
+    message_id, index = new_id(), sender_index(sender)
+    try:
+        raw = seal_message(session, message_id, sender=index, xml=xml)
+    except SubjectErased:
+        # WeChat is told that all is well, or it would send the message twice more.
+        audit.record(
+            session, actor=ACTOR, action="message_not_kept", object_type="wechat_message", object_id=str(message_id)
+        )
+        return
     stored = session.connection().scalar(
         insert(WechatMessage)
         .values(
             id=message_id,
             message_key=_message_key(fields, sender),
-            sender_index=sender_index(sender),
-            raw=key_ring().seal_system(xml, context=message_id.bytes),
+            sender_index=index,
+            raw=raw,
             sent_at=sent_at(fields, received_at=at),
             received_at=at,
         )
@@ -55,11 +71,6 @@ def channel() -> Channel:
     if not (settings.wechat_app_id and token and encoding_aes_key):
         raise WechatNotConfigured
     return _channel(settings.wechat_app_id, token, encoding_aes_key)
-
-
-def sender_index(openid: str) -> bytes:
-    """The blind index by which a citizen and the citizen's messages are found."""
-    return key_ring().blind_index("openid", openid)
 
 
 @lru_cache(maxsize=2)

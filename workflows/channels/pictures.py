@@ -16,8 +16,9 @@ from backend.core.errors import ZhiwangError
 from backend.core.logging import get_logger
 from backend.models import WechatMessage
 from backend.services.photos import receive_photo
+from workflows.channels.messages import open_message
 from workflows.channels.rules import Picture, part_of
-from workflows.channels.service import ACTOR, open_message, photo_came, photo_id_of
+from workflows.channels.service import ACTOR, photo_came, photo_id_of
 from workflows.notify.wechat import Media, MediaGone, WechatAway, wechat_api
 
 MEDIA_KEPT = timedelta(days=3)
@@ -31,7 +32,7 @@ log = get_logger(__name__)
 def fetch_photo(session: Session, *, message_id: UUID, tries: int) -> None:
     """Fetch the photo of a message and hand it over; later, while WeChat is away; never, once it is gone."""
     message = session.get(WechatMessage, message_id)
-    part = part_of(open_message(message)) if message else None
+    part = part_of(open_message(session, message)) if message else None
     if message is None or message.report_id is None or not isinstance(part, Picture):
         raise jobs.Discard("message_without_photo")
     state = PhotoState.FAILED

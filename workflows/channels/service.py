@@ -14,7 +14,6 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.crypto import key_ring
 from backend.core.enums import PhotoState, ReportState, SourceType
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
@@ -24,8 +23,8 @@ from backend.services import audit, territory
 from backend.services.sealing import seal_value
 from workflows.channels import drafts, rules, wishes
 from workflows.channels.keywords import keywords
+from workflows.channels.messages import open_message
 from workflows.channels.rules import Asked, Draft, Followed, Part, Picture, Span, Unsupported, Words
-from workflows.channels.wechat_crypto import read_xml
 from workflows.notify.service import Recipient, RecipientType, tell
 
 PHOTO_IDS = UUID("6f0b6b5e-6a43-5a52-9a40-5f3f6c3f0c11")
@@ -37,11 +36,6 @@ def photo_id_of(message_id: UUID) -> UUID:
     return uuid5(PHOTO_IDS, str(message_id))
 
 
-def open_message(message: WechatMessage) -> dict[str, str]:
-    """The fields of a stored message."""
-    return read_xml(key_ring().open_system(message.raw, context=message.id.bytes))
-
-
 def take_messages(session: Session, *, message_id: UUID) -> None:
     """Take the sender's waiting messages, this one among them, in the order in which they were sent."""
     message = session.get(WechatMessage, message_id)
@@ -49,7 +43,7 @@ def take_messages(session: Session, *, message_id: UUID) -> None:
         raise jobs.Discard("message_unknown")
     if message.processed_at is not None:
         return
-    citizen = _citizen_of(session, openid=open_message(message)["FromUserName"], index=message.sender_index)
+    citizen = _citizen_of(session, openid=open_message(session, message)["FromUserName"], index=message.sender_index)
     for waiting in _waiting_of(session, citizen):
         _take(session, citizen, waiting)
 
@@ -82,7 +76,7 @@ def photo_came(session: Session, *, report_id: UUID, photo_id: UUID, state: Phot
 def _take(session: Session, citizen: Citizen, message: WechatMessage) -> None:
     message.processed_at = now()
     _audit(session, "message_taken", "wechat_message", message.id)
-    part = rules.part_of(open_message(message))
+    part = rules.part_of(open_message(session, message))
     if isinstance(part, Followed):
         recipient = Recipient(RecipientType.CITIZEN, citizen.id)
         tell(session, recipient, key=f"welcome:{message.id}", template="welcome", values={})
