@@ -22,6 +22,7 @@ from backend.api import (
     openapi,
     overview,
     problems,
+    records,
     reference,
     registry,
     sessions,
@@ -38,7 +39,7 @@ from backend.tasks import BackgroundWaker
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
-    *(registry, reference, wechat, notices, overview, life, audit, exports),
+    *(registry, records, reference, wechat, notices, overview, life, audit, exports),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 

@@ -1,14 +1,14 @@
 """What finds the keys and rows that a rotation of the master keys has left.
 
 Revision ID: 0031
-Revises: 0040
+Revises: 0053
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0031"
-down_revision = "0040"
+down_revision = "0053"
 branch_labels = None
 depends_on = None
 

@@ -38,7 +38,7 @@ from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.territory import Department, Grid, Membership, TerritoryUnit
-from backend.models.trust import ErasedSubject, ServerState, SubjectKey
+from backend.models.trust import ErasedSubject, ServerState, SubjectKey, Unmasking
 
 __all__ = [
     "AccessRequest",
@@ -94,6 +94,7 @@ __all__ = [
     "Snapshot",
     "SubjectKey",
     "TerritoryUnit",
+    "Unmasking",
     "Upload",
     "Verdict",
     "WechatMessage",

@@ -1,9 +1,12 @@
-"""Keys of subjects, and the server's own state."""
+"""Keys of subjects, who looked at their data in the clear, and the server's own state."""
+
+from uuid import UUID
 
 from sqlalchemy import Index, LargeBinary, text
 from sqlmodel import Field
 
-from backend.models.base import SQLModel, datetime, time_field
+from backend.core.ids import new_id
+from backend.models.base import SQLModel, datetime, json_field, sealed_field, time_field
 
 
 class SubjectKey(SQLModel, table=True):
@@ -27,6 +30,25 @@ class ErasedSubject(SQLModel, table=True):
 
     subject_id: bytes = Field(primary_key=True, sa_type=LargeBinary)
     erased_at: datetime = time_field()
+
+
+class Unmasking(SQLModel, table=True):
+    """That somebody looked at personal values in the clear: which fields, and why. Appended, never edited.
+
+    `fields` are names that the kind declares, `reason` is a code; the words of the reason are sealed in `note` with the
+    data of the person they are about.
+    """
+
+    __tablename__ = "unmasking"
+    __table_args__ = (Index("ix_unmasking_document_id", "document_id"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    document_id: UUID
+    account_id: UUID = Field(foreign_key="account.id")
+    fields: list[str] = json_field()
+    reason: str = Field(max_length=32)
+    note: bytes = sealed_field()
+    at: datetime = time_field()
 
 
 class ServerState(SQLModel, table=True):

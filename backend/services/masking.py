@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backend.core.enums import Kind
-from backend.kinds import KINDS
+from backend.kinds import KINDS, Document
 from backend.services.records import surname
 
 HIDDEN = "***"
@@ -55,6 +55,25 @@ def shown(kind: Kind, field: str, value: Any) -> Any:
         return value
     mask = _MASKS.get(leaf)
     return mask(value) if mask and isinstance(value, str) else HIDDEN
+
+
+def masked_fields(kind: Kind, fields: Document) -> Document:
+    """All fields of a record as an office role sees them. A person inside a record is masked part by part."""
+    return {name: _masked(kind, name, value) for name, value in fields.items()}
+
+
+def _masked(kind: Kind, name: str, value: Any) -> Any:
+    if name not in KINDS[kind].nested:
+        return shown(kind, name, value)
+    if isinstance(value, list):
+        return [_masked_person(kind, name, item) for item in value]
+    return _masked_person(kind, name, value)
+
+
+def _masked_person(kind: Kind, name: str, person: Any) -> Any:
+    if not isinstance(person, dict):
+        return shown(kind, name, person)
+    return {leaf: shown(kind, f"{name}.{leaf}", value) for leaf, value in person.items()}
 
 
 def _mask_middle(text: str, first: int, last: int) -> str:

@@ -1,9 +1,10 @@
-"""Files that hold personal data of many people, or of nobody knows whom: uploads and refused rows, sealed in frames.
+"""Files that hold personal data of many people, or of nobody knows whom, sealed in frames.
 
-They are sealed under a data key of their snapshot, so that they are erased by deleting it. A file is `ZWS2` and
-frames; a frame is `4-byte length | ciphertext`, bound to the file's context, its place, and whether it is the last:
-frames that are swapped, left out, cut off or moved to another file do not open. Nothing is ever written to disk
-readable, and memory holds one frame. Files of release 0.1.0 begin with a frame, sealed under the key ring itself.
+Uploads and refused rows are sealed under a data key of their snapshot, so that they are erased by deleting it: such a
+file is `ZWS2` and frames. Files of release 0.1.0, and those made to be fetched within days, are frames under the key
+ring itself. A frame is `4-byte length | ciphertext`, bound to the file's context, its place, and whether it is the
+last: frames that are swapped, left out, cut off or moved to another file do not open. Nothing is ever written to disk
+readable, and memory holds one frame.
 """
 
 import io
@@ -20,13 +21,17 @@ LENGTH_BYTES = 4
 
 
 class SealedWriter:
-    """Seals what is written to it into `file`; `close` writes the last frame and leaves `file` open."""
+    """Seals what is written to it into `file`; `close` writes the last frame and leaves `file` open.
 
-    def __init__(self, file: IO[bytes], *, context: bytes, key: DataKey) -> None:
+    Without a `key` of its own a file is sealed under the ring: for what is gone before a master key is.
+    """
+
+    def __init__(self, file: IO[bytes], *, context: bytes, key: DataKey | None = None) -> None:
         self._file = file
         self._context = context
         self._key = key
-        self._file.write(MAGIC)
+        if key is not None:
+            self._file.write(MAGIC)
         self._buffer = bytearray()
         self._frames = 0
 
@@ -43,7 +48,8 @@ class SealedWriter:
         self._buffer.clear()
 
     def _seal(self, content: bytes, *, last: bool) -> None:
-        sealed = self._key.seal(content, context=_frame_context(self._context, self._frames, last=last))
+        seal = self._key.seal if self._key is not None else key_ring().seal_system
+        sealed = seal(content, context=_frame_context(self._context, self._frames, last=last))
         self._file.write(len(sealed).to_bytes(LENGTH_BYTES) + sealed)
         self._frames += 1
 
@@ -73,7 +79,7 @@ class SealedReader(io.RawIOBase):
         return len(taken)
 
 
-def opened(blocks: Iterable[bytes], *, context: bytes, key: DataKey | None) -> Iterator[bytes]:
+def opened(blocks: Iterable[bytes], *, context: bytes, key: DataKey | None = None) -> Iterator[bytes]:
     """The frames of a sealed file in the clear."""
     start, frames = _begun(iter(blocks))
     open_frame = key_ring().open_system if start != MAGIC else _opener(key)
