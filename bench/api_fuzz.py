@@ -4,7 +4,7 @@ A stack of its own (`bench.served`), and schemathesis with all checks and all ph
 each login: a handheld, the office roles, and nobody. What is asked, and each exception with its reason, stands in
 `api_fuzz.toml`. Seeded: the same seed draws the same cases for the same document and answers.
 
-    python -m bench.api_fuzz [--cases N] [--seconds S] [--seed N] [--logins a,b] [--examples N]
+    python -m bench.api_fuzz [--cases N] [--seconds S] [--seed N] [--logins a,b] [--examples N] [--only REGEX]
 
 Ends with `RESULT cases=… failures=…`; the exit code is 1 where a check failed, a login was not tried, or fewer cases
 than asked for were run.
@@ -69,7 +69,15 @@ def token_of(world: World, login: str) -> str:
 
 
 def fuzz(
-    url: str, login: str, *, token: str, seed: int, examples: int, seconds: float = 0, phases: str = ALL_PHASES
+    url: str,
+    login: str,
+    *,
+    token: str,
+    seed: int,
+    examples: int,
+    seconds: float = 0,
+    phases: str = ALL_PHASES,
+    only: str = "",
 ) -> Outcome:
     """One run of schemathesis. Its report is read from a file, its words are kept for a failure."""
     with TemporaryDirectory() as folder:
@@ -80,6 +88,7 @@ def fuzz(
             *("run", f"{url}/openapi.json", "-H", f"Authorization: Bearer {token}"),
             *("--seed", str(seed), "--max-examples", str(examples), "--phases", phases),
             *(("--max-time", str(max(1, int(seconds)))) if seconds else ()),
+            *(("--include-path-regex", only) if only else ()),
             *("--report", "json", "--report-json-path", str(report)),
         ]
         done = subprocess.run(
@@ -109,6 +118,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1500, help="time bound of the whole")
     parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--examples", type=int, default=8, help="drawn cases for each operation and round")
+    parser.add_argument("--only", default="", help="a regular expression of paths")
     parser.add_argument("--logins", default=",".join(LOGINS))
     return parser.parse_args()
 
@@ -133,6 +143,7 @@ def main() -> int:
                 seed=options.seed + turn,
                 seconds=min(TOKEN_SECONDS, left / turns_left),
                 examples=options.examples,
+                only=options.only,
             )
             outcomes.append(outcome)
             turn += 1

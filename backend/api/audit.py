@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from backend.api.deps import DbSession, allowed
+from backend.api.fields import Moment
 from backend.services import audit_search
 from backend.services.audit_search import EntryPage, TrailView
 from backend.services.sessions import Caller
@@ -26,8 +26,8 @@ def list_entries(
     object_type: Code = None,
     object_id: Code = None,
     request_id: Code = None,
-    since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to", description="Not included")] = None,
+    since: Annotated[Moment | None, Query(alias="from")] = None,
+    until: Annotated[Moment | None, Query(alias="to", description="Not included")] = None,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> EntryPage:

@@ -5,7 +5,8 @@ import io
 from collections.abc import Sequence
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""The full-width ones too: East Asian editions of spreadsheets read them as the narrow ones."""
 
 
 def harmless(cell: str) -> str:

@@ -10,6 +10,8 @@ PACKAGES = ("backend", "sync", "media", "workflows")
 NOT_THE_PRODUCT = ("backend/demo/", "backend/seed/", "backend/embedded/", "backend/backup/")
 HANDED_OUT = {
     "backend/api/registry.py": {"snapshot_id"},
+    "backend/api/exports.py": {"export_id"},
+    "backend/api/life.py": {"request_id"},
 }
 """What may stand in a `Content-Disposition`, by module: ids of ours, which the route has parsed as UUIDs."""
 
