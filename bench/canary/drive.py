@@ -74,7 +74,7 @@ class Drive:
             self.people |= made
             push(handheld, "person", map(records.row, made.values()))
             push(
-                handheld, "house", (records.row(records.house(one, grid)) for one in self.of_grid(place, self.every(3)))
+                handheld, "house", (records.row(records.house(one, grid)) for one in self.of_grid(place, self.every(9)))
             )
             shops = (records.row(records.organisation(one, grid)) for one in self.of_grid(place, self.every(21)))
             push(handheld, "organisation", shops)
