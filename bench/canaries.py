@@ -95,6 +95,7 @@ def drive(run: Run, live: Live, outside: "Outside") -> Drive:
         ("cases are handled", lambda: going.handle_cases(max(5, len(run.everyone) // 100))),
         ("handhelds pull", going.replicate),
         ("offices look", going.look),
+        ("tables and a person's data are exported", going.export),
         ("every route is called wrongly", lambda: _fail(going)),
         ("jobs come to rest", run.rest),
     )

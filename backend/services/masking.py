@@ -9,7 +9,8 @@ from typing import Any
 
 from backend.core.enums import Kind
 from backend.kinds import KINDS, Document
-from backend.services.records import surname
+from backend.kinds.base import PUBLIC_KEYS
+from backend.services.records import declared, surname
 
 HIDDEN = "***"
 _ADDRESS_KEPT = 6
@@ -48,8 +49,9 @@ def mask_house_code(code: str) -> str:
 
 def shown(kind: Kind, field: str, value: Any) -> Any:
     """A value of a record's field, given as a dotted path, as an office role sees it."""
-    if value is None or field.partition(".")[0] in KINDS[kind].public:
-        return value
+    name, _, inside = field.partition(".")
+    if value is None or name in KINDS[kind].public:
+        return _shown_public(name, inside, value)
     leaf = field.rpartition(".")[2]
     if leaf in _NOT_IDENTIFYING:
         return value
@@ -74,6 +76,14 @@ def _masked_person(kind: Kind, name: str, person: Any) -> Any:
     if not isinstance(person, dict):
         return shown(kind, name, person)
     return {leaf: shown(kind, f"{name}.{leaf}", value) for leaf, value in person.items()}
+
+
+def _shown_public(name: str, inside: str, value: Any) -> Any:
+    """A public value without what a client added to it: that was sealed, as it may say anything about anybody."""
+    if not inside:
+        return declared(name, value)
+    key = next((step for step in inside.split(".") if not step.isdecimal()), "")
+    return value if value is None or name not in PUBLIC_KEYS or key in PUBLIC_KEYS[name] else HIDDEN
 
 
 def _mask_middle(text: str, first: int, last: int) -> str:

@@ -70,7 +70,7 @@ def split(kind: Kind, document_id: UUID, fields: Document) -> tuple[Document, li
     parts: list[Part] = []
     for name, value in fields.items():
         if name in spec.public:
-            body[name] = _declared(name, value)
+            body[name] = declared(name, value)
             parts += [Part(own, path, unknown) for path, unknown in _undeclared(name, value)]
         elif name in spec.nested and isinstance(value, list):
             body[name] = []
@@ -157,13 +157,13 @@ def nested_subject(value: Any, fallback: Subject) -> Subject:
     return human(identity.id_type, identity.id_number) if identity else fallback
 
 
-def _declared(name: str, value: Any) -> Any:
+def declared(name: str, value: Any) -> Any:
     """A public value without what its model does not declare."""
     keys = PUBLIC_KEYS.get(name)
     if keys is None:
         return value
     if isinstance(value, list):
-        return [_declared(name, item) for item in value]
+        return [declared(name, item) for item in value]
     return {key: item for key, item in value.items() if key in keys} if isinstance(value, dict) else value
 
 

@@ -229,6 +229,31 @@ class Drive:
         for path in ("/metrics", "/overview/v1/counts", "/checks/v1/summary", "/cases/v1/summary", "/openapi.json"):
             self.client.get(path, headers=desk)
 
+    def export(self) -> None:
+        """Tables leave the system, masked, for a purpose that names somebody; one person gets what is held of him."""
+        one = self.everyone[0]
+        for role, what in (("supervisor", "cases"), ("supervisor", "verdicts"), ("data_steward", "records")):
+            caller = self.world.office(role)
+            for kind in ("person", "house", "event") if what == "records" else (None,):
+                asked = {"what": what, "purpose_code": "inspection", "purpose": one.text(), "filters": {"kind": kind}}
+                self._file("/exports/v1", asked if kind else {**asked, "filters": {}}, caller)
+        subject = {"id_type": "citizen_id", "id_number": one.id_number}
+        asked = {"subject": subject, "reason": "subject_request"}
+        self._file("/life/v1/access-requests", asked, self.world.office("data_steward"))
+
+    def _file(self, path: str, asked: Json, caller: dict[str, str]) -> None:
+        """Ask for a file that a job makes, and fetch it."""
+        answer = self.client.post(path, json=asked, headers=caller)
+        assert answer.status_code == 202, answer.text
+        place = f"{path}/{answer.json()['id']}"
+
+        def ready() -> bool:
+            return bool(self.client.get(place, headers=caller).json()["state"] == "ready")
+
+        until(ready, seconds=240, what=f"{path} ready")
+        fetched = self.client.get(f"{place}/file", headers=caller)
+        assert fetched.status_code == 200, fetched.text
+
     def handle_cases(self, most: int) -> int:
         """A supervisor takes cases to their end, with notes about the people in them; gives how many."""
         desk = self.world.office("supervisor")

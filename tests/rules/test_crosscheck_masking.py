@@ -57,3 +57,12 @@ def test_every_text_of_a_field_that_is_not_public_is_changed_or_hidden(kind: Kin
     harmless = {"sex", "id_type", "residence_matches_registration"}
     for name in KINDS[kind].model.model_fields.keys() - KINDS[kind].public - harmless:
         assert shown(kind, name, "一段不应该原样出现的个人信息") != "一段不应该原样出现的个人信息", name
+
+
+def test_what_a_client_added_to_a_public_value_is_not_shown() -> None:
+    place = {"lat": 226900000, "lon": 1143400000, "datum": "wgs84"}
+    told = {**place, "told_by": "合成姓名"}
+    assert shown(Kind.EVENT, "location", told) == place
+    assert shown(Kind.EVENT, "location.told_by", "合成姓名") == HIDDEN
+    assert shown(Kind.EVENT, "location.lat", 226900000) == 226900000
+    assert shown(Kind.EVENT, "photos", [{"photo_id": "1", "who": "合成姓名"}]) == [{"photo_id": "1"}]
