@@ -9,7 +9,7 @@ from typing import Any
 
 from backend.core.enums import Kind
 from backend.kinds import KINDS, Document
-from backend.kinds.base import PUBLIC_KEYS
+from backend.kinds.base import PUBLIC_KEYS, Member
 from backend.services.records import declared, surname
 
 HIDDEN = "***"
@@ -60,8 +60,12 @@ def shown(kind: Kind, field: str, value: Any) -> Any:
 
 
 def masked_fields(kind: Kind, fields: Document) -> Document:
-    """All fields of a record as an office role sees them. A person inside a record is masked part by part."""
-    return {name: _masked(kind, name, value) for name, value in fields.items()}
+    """The fields of a record as an office role sees them. A person inside a record is masked part by part.
+
+    What the kind does not declare is left out: the very name of such a field is some client's text.
+    """
+    known = KINDS[kind].model.model_fields
+    return {name: _masked(kind, name, value) for name, value in fields.items() if name in known}
 
 
 def _masked(kind: Kind, name: str, value: Any) -> Any:
@@ -75,7 +79,8 @@ def _masked(kind: Kind, name: str, value: Any) -> Any:
 def _masked_person(kind: Kind, name: str, person: Any) -> Any:
     if not isinstance(person, dict):
         return shown(kind, name, person)
-    return {leaf: shown(kind, f"{name}.{leaf}", value) for leaf, value in person.items()}
+    known = Member.model_fields
+    return {leaf: shown(kind, f"{name}.{leaf}", value) for leaf, value in person.items() if leaf in known}
 
 
 def _shown_public(name: str, inside: str, value: Any) -> Any:

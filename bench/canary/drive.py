@@ -224,6 +224,8 @@ class Drive:
             )
             for verdict in listed.json() if listed.is_success else ():
                 self.client.get(f"/checks/v1/verdicts/{verdict['id']}", headers=desk)
+        for one in self.every(100):
+            self._search(one, desk)
         for handheld in (*self.first, *self.second):
             self.client.get("/notices/v1/inbox", headers=handheld.headers)
         for path in ("/metrics", "/overview/v1/counts", "/checks/v1/summary", "/cases/v1/summary", "/openapi.json"):
@@ -253,6 +255,17 @@ class Drive:
         until(ready, seconds=240, what=f"{path} ready")
         fetched = self.client.get(f"{place}/file", headers=caller)
         assert fetched.status_code == 200, fetched.text
+
+    def _search(self, one: Identity, desk: dict[str, str]) -> None:
+        """A person is found by a whole number, shown masked, and in full for a reason that names somebody too."""
+        for sought in ({"id_type": "citizen_id", "id_number": one.id_number}, {"phone": one.phone}):
+            found = self.client.post("/records/v1/search", json=sought, headers=desk)
+            assert found.json()["hits"], found.text
+        place = f"/records/v1/documents/{self.people[one.number]['id']}"
+        self.client.get(place, headers=desk)
+        asked = {"fields": ["name", "id_number", "phone"], "reason": "handling_case", "note": one.text()}
+        full = self.client.post(f"{place}/unmask", json=asked, headers=desk)
+        assert full.json()["values"]["id_number"] == one.id_number, full.text
 
     def handle_cases(self, most: int) -> int:
         """A supervisor takes cases to their end, with notes about the people in them; gives how many."""

@@ -124,6 +124,7 @@ def _contexts(row: Mapping[str, Any]) -> Iterator[bytes]:
     """Everything of a row that the product binds ciphertexts to: ids, and ids with a key or a number behind them."""
     ids = [value for value in row.values() if isinstance(value, UUID)]
     yield from (one.bytes for one in ids)
+    yield from (QUARANTINE + one.bytes for one in ids)
     for one, (name, value) in itertools.product(ids, row.items()):
         if isinstance(value, str):
             yield one.bytes + value.encode()

@@ -6,7 +6,7 @@ import pytest
 
 from backend.core.enums import Kind
 from backend.kinds import KINDS
-from backend.services.masking import HIDDEN, mask_id_number, mask_name, mask_phone, shown
+from backend.services.masking import HIDDEN, mask_id_number, mask_name, mask_phone, masked_fields, shown
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,8 @@ def test_what_a_client_added_to_a_public_value_is_not_shown() -> None:
     assert shown(Kind.EVENT, "location.told_by", "合成姓名") == HIDDEN
     assert shown(Kind.EVENT, "location.lat", 226900000) == 226900000
     assert shown(Kind.EVENT, "photos", [{"photo_id": "1", "who": "合成姓名"}]) == [{"photo_id": "1"}]
+
+
+def test_the_name_of_a_field_that_a_client_made_up_is_not_shown() -> None:
+    made_up = {"owner": {"name": "张三丰", "电话13800001234": "1"}, "合成姓名": "1", "use": "residential"}
+    assert masked_fields(Kind.HOUSE, made_up) == {"owner": {"name": "张**"}, "use": "residential"}
