@@ -67,7 +67,7 @@ def after_commit(session: BaseSession, action: AfterCommit) -> None:
 def act_as(session: BaseSession, settings: Mapping[str, str]) -> None:
     """Tell the database's row policies for whom this session works, until the session ends.
 
-    The settings (`zw.account` and so on, see migration 0010) hold for one transaction, so that a pooled connection
+    The settings (`zw.account` and so on, see migration 0007) hold for one transaction, so that a pooled connection
     never carries them to another caller; each further transaction of this session is told again. Without them the
     API's role sees no synced rows and no cases at all.
     """

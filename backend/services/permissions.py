@@ -62,7 +62,7 @@ def admit(session: Session, caller: Caller, operation: str) -> Caller:
 
 
 def settings_of(caller: Caller) -> dict[str, str]:
-    """What the row policies look at (migration 0010). An empty value lets nothing through."""
+    """What the row policies look at (migration 0007). An empty value lets nothing through."""
     return {
         "account": str(caller.account_id),
         "device": str(caller.device_id or ""),

@@ -1,14 +1,14 @@
 """How long rows are kept, what was removed, and the rights to remove it.
 
-Revision ID: 0051
-Revises: 0020
+Revision ID: 0006
+Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0051"
-down_revision = "0020"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

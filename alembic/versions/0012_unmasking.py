@@ -1,14 +1,14 @@
 """Who looked at personal values in the clear, and why.
 
-Revision ID: 0032
-Revises: 0031
+Revision ID: 0012
+Revises: 0011
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0032"
-down_revision = "0031"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

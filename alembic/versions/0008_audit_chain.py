@@ -1,14 +1,14 @@
 """Sealed batches of the audit trail, and the one way in which entries are ever dropped.
 
-Revision ID: 0040
-Revises: 0010
+Revision ID: 0008
+Revises: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0040"
-down_revision = "0010"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Tombstones of erased subjects, and the worker's right to destroy a key.
 
-Revision ID: 0030
+Revision ID: 0002
 Revises: 0001
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
+revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None

@@ -1,14 +1,14 @@
 """Requests to erase, and the few functions by which history forgets those who were erased.
 
-Revision ID: 0050
-Revises: 0070
+Revision ID: 0004
+Revises: 0003
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0050"
-down_revision = "0070"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

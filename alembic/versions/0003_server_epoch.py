@@ -1,13 +1,13 @@
 """Every server has a sync epoch from its first migration on; before, the seed wrote it.
 
-Revision ID: 0070
-Revises: 0030
+Revision ID: 0003
+Revises: 0002
 """
 
 from alembic import op
 
-revision = "0070"
-down_revision = "0030"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

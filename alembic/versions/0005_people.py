@@ -1,15 +1,15 @@
 """Dated postings instead of one role on the account; second factors, past passwords, failed logins, remote wipe.
 
-Revision ID: 0020
-Revises: 0050
+Revision ID: 0005
+Revises: 0004
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0020"
-down_revision = "0050"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Files made for people to fetch: what is held about somebody, and exports.
 
-Revision ID: 0052
-Revises: 0040
+Revision ID: 0009
+Revises: 0008
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0052"
-down_revision = "0040"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

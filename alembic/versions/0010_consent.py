@@ -1,14 +1,14 @@
 """What citizens are told about their data, and what they say to it.
 
-Revision ID: 0053
-Revises: 0052
+Revision ID: 0010
+Revises: 0009
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0053"
-down_revision = "0052"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

@@ -5,14 +5,14 @@ and how far the operation reaches (`permissions.csv`). Without that it sees none
 line work as `zw_worker`, which sees all. The owner of the tables is not bound: Alembic, backups, and the functions
 below, which give ids, versions, digests and counts of rows, and never content.
 
-Revision ID: 0010
-Revises: 0051
+Revision ID: 0007
+Revises: 0006
 """
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0051"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
