@@ -93,6 +93,7 @@ def drive(run: Run, live: Live, outside: "Outside") -> Drive:
         ("photographs are sent", going.photograph),
         ("jobs come to rest", run.rest),
         ("cases are handled", lambda: going.handle_cases(max(5, len(run.everyone) // 100))),
+        ("tokens are renewed", going.renew),
         ("handhelds pull", going.replicate),
         ("offices look", going.look),
         ("tables and a person's data are exported", going.export),
@@ -144,6 +145,7 @@ class Outside:
 
 def forget_one(run: Run, going: Drive) -> tuple[erase.Opened, erase.Opened]:
     """Erase one canary; what could be read before and after."""
+    going.renew()
     erase.enter(going, run.erased)
     run.rest()
     assert photographs_of(run), "a photograph of the one to be erased is there before"
