@@ -28,7 +28,7 @@ REFRESH = "/auth/v1/refresh"
 LOGINS = ("/auth/v1/login", "/auth/v1/enrol")
 HOOK = "/channels/wechat"
 OFTEN = ("/sync/", "/media/")
-SENSITIVE = frozenset({"exports", "imports", "rejects", "search", "unmask", "subject-access", "erasures"})
+SENSITIVE = frozenset({"exports", "imports", "rejects", "search", "unmask", "access-requests", "erasures"})
 """A path with one of these words gives or takes much at once, or shows what is otherwise masked."""
 
 

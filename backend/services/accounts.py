@@ -18,9 +18,10 @@ from backend.core.clock import now
 from backend.core.enums import Reach, Role
 from backend.core.errors import NotFound, ZhiwangError
 from backend.core.ids import new_id
-from backend.models import Account, Posting, SecondFactor
+from backend.models import Account, Department, Posting, SecondFactor
 from backend.services import audit, passwords, posting_rules, postings, sessions, totp
 from backend.services.passwords import check_policy, hash_password
+from backend.services.scope import sees_whole_city
 from backend.services.sessions import Caller, SessionView
 
 
@@ -103,7 +104,7 @@ def create_account(
 
 def make(session: Session, *, caller: Caller, login: str, display_name: str, wanted: Wanted) -> NewAccount:
     """A new account by an administrator. `GrantRefused` for a role he does not give, `NotFound` for a foreign place."""
-    _check_grant(caller, wanted, others=[])
+    _check_grant(session, caller, wanted, others=[])
     account = _insert(session, login=login, display_name=display_name)
     password = None
     if wanted.role is not Role.GRID_WORKER:
@@ -148,7 +149,7 @@ def postings_of(session: Session, *, caller: Caller, account_id: UUID) -> Sequen
 def post(session: Session, *, caller: Caller, account_id: UUID, wanted: Wanted) -> Posting:
     """Give an account another posting. Roles that run or are to come have to be the caller's to give, too."""
     found = _for_change(session, caller, account_id)
-    _check_grant(caller, wanted, others=_roles_ahead(session, found))
+    _check_grant(session, caller, wanted, others=_roles_ahead(session, found))
     return _post(session, caller, account_id, wanted)
 
 
@@ -251,11 +252,21 @@ def _check_roles(caller: Caller, roles: list[Role]) -> None:
         raise GrantRefused(because="not_yours")
 
 
-def _check_grant(caller: Caller, wanted: Wanted, *, others: list[Role]) -> None:
-    """Nobody gives a territory wider than his own, unless his reach is `any`."""
+def _check_grant(session: Session, caller: Caller, wanted: Wanted, *, others: list[Role]) -> None:
+    """Nobody gives a territory wider than his own, nor a department that works beyond it, unless his reach is `any`.
+
+    A handler sees what was sent to his department wherever it lies, so the department counts like a territory.
+    """
     _check_roles(caller, [wanted.role, *others])
-    if Reach.ANY not in caller.reach and not wanted.territory_code.startswith(caller.territory_code):
+    if Reach.ANY in caller.reach:
+        return
+    if not wanted.territory_code.startswith(caller.territory_code):
         raise NotFound("territory_code")
+    department = session.get(Department, wanted.department_code) if wanted.department_code else None
+    if department is None or sees_whole_city(caller):
+        return
+    if not (department.territory_code or "").startswith(caller.territory_code):
+        raise NotFound("department_code")
 
 
 def _post(session: Session, caller: Caller, account_id: UUID, wanted: Wanted) -> Posting:

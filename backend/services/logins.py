@@ -62,6 +62,7 @@ def log_in(session: Session, attempt: Attempt) -> LoggedIn:
         if account is None or not right or role is None:
             login_limits.note(session, counts)
             raise LoginRefused
+        _still_stands(session, account)
         has_factor = totp.is_on(session, account.id)
         if has_factor:
             _check_code(
@@ -98,8 +99,17 @@ def change_password(session: Session, *, caller: Caller, current: str, new: str)
 
 
 def start_totp(session: Session, *, caller: Caller, code: str | None) -> totp.Enrolment:
-    """A secret for the caller's authenticator app; `code` of the one in use, where there is one."""
-    return totp.start(session, account=session.get_one(Account, caller.account_id), code=code)
+    """A secret for the caller's authenticator app; `code` of the one in use, where there is one.
+
+    Wrong ones are counted as in `change_password`: six digits could be tried out by who finds an open browser.
+    """
+    counts = [login_limits.counted(login_limits.PER_CHANGE, "totp", caller.account_id.hex)]
+    login_limits.check(session, counts)
+    try:
+        return totp.start(session, account=session.get_one(Account, caller.account_id), code=code)
+    except totp.CodeWrong:
+        login_limits.note(session, counts)
+        raise
 
 
 def confirm_totp(session: Session, *, caller: Caller, code: str) -> list[str]:
@@ -113,6 +123,17 @@ def _end_others(session: Session, caller: Caller, *, reason: str) -> None:
     sessions.end_all(
         session, actor=caller.account_id, account_id=caller.account_id, reason=reason, sparing=caller.session_id
     )
+
+
+def _still_stands(session: Session, account: Account) -> None:
+    """Keep the account as it is until the end of the login; a password changed while it was checked is the wrong one.
+
+    Else a login with the old password would outlive the change that ends all others.
+    """
+    checked = account.password_hash
+    session.refresh(account, with_for_update=True)
+    if account.password_hash != checked:
+        raise LoginRefused
 
 
 def _known_client(account: Account | None, attempt: Attempt) -> str | None:

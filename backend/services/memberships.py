@@ -121,7 +121,11 @@ def _check_grid(session: Session, caller: Caller, grid_id: str) -> None:
 
 
 def _posting(session: Session, caller: Caller, account_id: UUID) -> Posting:
-    """The posting as a grid worker that carries the membership, of a worker in the caller's territory."""
+    """The posting as a grid worker that carries the membership, of a worker in the caller's territory.
+
+    The account is locked first: a worker who is being moved must not get a grid of where he was.
+    """
+    postings.lock(session, account_id)
     posting: Any = aliased(Posting, postings.standing())
     query = select(posting).join(Account, col(Account.id) == posting.account_id)
     query = query.where(col(Account.id) == account_id, col(Account.active), posting.role == Role.GRID_WORKER)

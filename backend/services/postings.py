@@ -79,7 +79,7 @@ def add(
         raise PostingConflict(because="in_the_past")
     begins = max(begins, moment)
     _check_places(session, role, territory_code, department_code)
-    _lock(session, account_id)
+    lock(session, account_id)
     earlier = history(session, account_id)
     real = [one for one in earlier if one.ends_at is None or one.ends_at > one.starts_at]
     if posting_rules.separate([one.role for one in real], role):
@@ -122,7 +122,7 @@ def finish(session: Session, posting: Posting, *, actor: str, ends_at: datetime 
     `PostingConflict` where it is over already, or the end lies in the past.
     """
     moment = now()
-    _lock(session, posting.account_id)
+    lock(session, posting.account_id)
     session.refresh(posting)
     end = ends_at or moment
     if end < moment - LATE:
@@ -154,7 +154,7 @@ def _check_places(session: Session, role: Role, territory_code: str, department_
         raise PostingConflict(because="department_missing")
 
 
-def _lock(session: Session, account_id: UUID) -> None:
+def lock(session: Session, account_id: UUID) -> None:
     """Changes of one account's postings happen one after the other."""
     if session.exec(select(Account.id).where(Account.id == account_id).with_for_update()).first() is None:
         raise NotFound

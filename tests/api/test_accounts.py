@@ -344,3 +344,22 @@ def test_every_change_of_people_leaves_its_audit_entry(staff: Staff, world: Worl
             "account_locked": 1,
             "account_unlocked": 1,
         }
+
+
+def test_an_administrator_of_a_district_gives_no_department_that_works_beyond_it(staff: Staff) -> None:
+    """A handler sees what was sent to his department wherever it lies."""
+    local = staff.ready(Role.SYSTEM_ADMIN, territory_code="440310001")
+    headers = staff.headers(local["login"], PASSPHRASE)
+    street = {"territory_code": "440310001", "department_code": "street-440310001"}
+    bureau = {"territory_code": "440310001", "department_code": "urban-management"}
+
+    def make(posting: dict[str, str]) -> Any:
+        body = {
+            "login": f"t-{new_id()}",
+            "display_name": "合成人员",
+            "posting": {"role": "department_handler", **posting},
+        }
+        return staff.client.post("/accounts/v1/accounts", json=body, headers=headers)
+
+    assert make(street).status_code == 201
+    assert code_of(make(bureau)) == (404, "not_found")

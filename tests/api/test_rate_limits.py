@@ -8,7 +8,7 @@ import jwt
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.api.limits import Count, address_of, counted
+from backend.api.limits import SENSITIVE, Count, address_of, counted
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.main import create_app
@@ -122,3 +122,8 @@ def test_a_rate_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match="rate_calls"):
         get_settings()
     get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("word", sorted(SENSITIVE))
+def test_each_sensitive_word_stands_in_the_path_of_a_route(word: str) -> None:
+    assert [row.path for row in permissions().values() if word in row.path.split("/")]

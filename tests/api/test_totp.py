@@ -15,7 +15,7 @@ from backend.core.db import engine_for
 from backend.core.enums import Role
 from backend.core.settings import get_settings
 from backend.services import totp
-from backend.services.login_limits import PER_CODE
+from backend.services.login_limits import PER_CHANGE, PER_CODE
 from tests.people import PASSPHRASE, Staff, bearer, code_of
 from tests.world import Json, World
 
@@ -217,3 +217,15 @@ def test_a_lost_second_factor_is_taken_off_by_who_grants_the_role(staff: Staff, 
     assert staff.client.post(path, headers=staff.world.office("system_admin")).status_code == 204
     assert code_of(staff.client.get("/auth/v1/me", headers=headers)) == (401, "unauthenticated")
     assert log_in(staff, person).status_code == 200
+
+
+def test_codes_can_not_be_tried_out_at_the_door_that_changes_the_factor(staff: Staff, app: App, person: Json) -> None:
+    app.wait(5)
+    headers = bearer(log_in(staff, person, app.code()).json())
+    tries = [
+        code_of(staff.client.post("/auth/v1/totp", json={"code": "000000"}, headers=headers))
+        for _ in range(PER_CHANGE.failures + 1)
+    ]
+    assert tries[0] != (429, "rate_limited")
+    assert tries[-1] == (429, "rate_limited")
+    assert log_in(staff, person, app.code(1)).status_code == 200, "the count closes this door only"
