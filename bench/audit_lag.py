@@ -19,7 +19,8 @@ from sqlmodel import Session
 from backend.core.clock import now
 from backend.core.db import engine_for
 from backend.services import audit_sealing
-from bench.tamper import prepare, run, vacuum, write
+from bench.tamper import prepare, vacuum, write
+from bench.tampering import run
 
 RATE = 100
 """Entries a second in the past: about 8.6 million a day."""

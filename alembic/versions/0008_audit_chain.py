@@ -13,29 +13,39 @@ branch_labels = None
 depends_on = None
 
 # The owner's right to delete, lent to the worker for whole batches that are old enough, and for nothing else. The
-# 183 days stand here and not in a setting, so that no setting and no caller can shorten them.
+# 183 days stand here and not in a setting, so that no setting and no caller can shorten them. The worker writes batches
+# and seals itself, so what these say of their age is not believed: each entry of the batch must be there and say for
+# itself that it is old, and the batch must not claim to be sealed before the one before it. All in one statement, whose
+# parts see the same rows: a seal that another connection adds meanwhile takes no entry with it.
 DROP_BATCHES = """
 CREATE FUNCTION audit_drop_batches(before timestamptz, at_most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    old bigint[];
     dropped bigint;
 BEGIN
     IF before IS NULL OR before > pg_catalog.now() - interval '183 days' THEN
         RAISE EXCEPTION 'audit entries are kept for at least 183 days' USING ERRCODE = 'insufficient_privilege';
     END IF;
-    SELECT array_agg(number) INTO old FROM (
+    WITH old AS MATERIALIZED (
         SELECT b.number FROM public.audit_batch b
         WHERE b.sealed_at < before AND b.last_at < before
           AND NOT EXISTS (SELECT FROM public.audit_drop d WHERE d.batch = b.number)
+          AND (b.number = 1 OR b.sealed_at >= (
+              SELECT p.sealed_at FROM public.audit_batch p WHERE p.number = b.number - 1))
+          AND (SELECT count(*) = b.entry_count AND count(e.id) = b.entry_count AND max(e.at) < before
+               FROM public.audit_seal s LEFT JOIN public.audit_entry e ON e.id = s.entry_id WHERE s.batch = b.number)
         ORDER BY b.number LIMIT at_most
-    ) AS oldest;
-    INSERT INTO public.audit_drop (batch, dropped_at, hashes)
-        SELECT s.batch, pg_catalog.now(), string_agg(s.entry_hash, ''::bytea ORDER BY s.position)
-        FROM public.audit_seal s WHERE s.batch = ANY (old) GROUP BY s.batch;
-    DELETE FROM public.audit_entry e USING public.audit_seal s WHERE s.entry_id = e.id AND s.batch = ANY (old);
-    GET DIAGNOSTICS dropped = ROW_COUNT;
-    DELETE FROM public.audit_seal s WHERE s.batch = ANY (old);
+    ), gone AS (
+        DELETE FROM public.audit_seal s USING old WHERE s.batch = old.number
+        RETURNING s.batch, s.position, s.entry_id, s.entry_hash
+    ), noted AS (
+        INSERT INTO public.audit_drop (batch, dropped_at, hashes)
+        SELECT g.batch, pg_catalog.now(), string_agg(g.entry_hash, ''::bytea ORDER BY g.position)
+        FROM gone g GROUP BY g.batch
+    ), deleted AS (
+        DELETE FROM public.audit_entry e USING gone WHERE e.id = gone.entry_id RETURNING e.id
+    )
+    SELECT count(*) INTO dropped FROM deleted;
     RETURN dropped;
 END $$
 """

@@ -32,7 +32,8 @@ class AuditEntry(SQLModel, table=True):
 class AuditBatch(SQLModel, table=True):
     """Up to 1,000 entries sealed together. `head` commits to them and, by `previous_head`, to all before them.
 
-    `first_at` and `last_at` are the earliest and the latest time the entries give, `sealed_at` is the sealer's.
+    `first_at` and `last_at` are the earliest and the latest time the entries give, `sealed_at` is the sealer's,
+    never earlier than that of the batch before.
     """
 
     __tablename__ = "audit_batch"

@@ -39,8 +39,8 @@ def anchor(session: Session, *, seen: Read | None = None) -> tuple[Read, int]:
     """Append a line for every sealed batch that has none; gives the last line and how many were written.
 
     `seen` is a line this process wrote or saw before: it must still be there. `AuditBroken` where the file is not
-    ours, was cut off, or names another head than the database, where a batch is not what it was sealed as, and where
-    there is no key.
+    ours, was cut off, or names another head than the database, where a batch is not what it was sealed as or says
+    it was sealed before the one before it, and where there is no key.
     """
     key = private_key()
     if key is None:
@@ -111,15 +111,17 @@ def _append_pending(session: Session, writer: Writer) -> int:
     written = 0
     while True:
         assert writer.tail is not None
-        pending = list(rows_of(session, after=writer.tail.line.number, limit=PENDING_AT_ONCE))
+        tail = writer.tail.line
+        pending = list(rows_of(session, after=tail.number, limit=PENDING_AT_ONCE))
         if not pending:
             return written
-        writer.append(list(_lines_for(pending, bytes.fromhex(writer.tail.line.head))))
+        writer.append(list(_lines_for(pending, bytes.fromhex(tail.head), _sealed_at(session, tail.number))))
         _note(session, pending[-1].number)
         written += len(pending)
 
 
-def _lines_for(pending: list[BatchRow], head: bytes) -> Iterator[Callable[[int, str], Line]]:
+def _lines_for(pending: list[BatchRow], head: bytes, sealed_at: int) -> Iterator[Callable[[int, str], Line]]:
+    """Lines for batches that go on from a head and the time it was sealed at."""
     for batch in pending:
         hashes = batch.hashes()
         if (
@@ -128,7 +130,9 @@ def _lines_for(pending: list[BatchRow], head: bytes) -> Iterator[Callable[[int, 
             or batch_head(head, batch.number, hashes) != batch.head
         ):
             raise AuditBroken(f"batch {batch.number} is not what it was sealed as")
-        head = batch.head
+        if batch.sealed_at < sealed_at:
+            raise AuditBroken(f"batch {batch.number} says it was sealed before the one before it")
+        head, sealed_at = batch.head, batch.sealed_at
         yield partial(_line_for, batch, hashes)
 
 
@@ -163,6 +167,12 @@ def _head_of(session: Session, number: int) -> str | None:
     return None if head is None else bytes(head).hex()
 
 
+def _sealed_at(session: Session, number: int) -> int:
+    """When a batch was sealed, in microseconds since 1970; 0 where there is none before the first."""
+    found = session.connection().execute(_SEALED_AT, {"number": number}).scalar_one_or_none()
+    return 0 if found is None else microseconds(found)
+
+
 def _last_batch(session: Session) -> tuple[int, str]:
     row = session.connection().execute(_LAST).first()
     return (row.number, bytes(row.head).hex()) if row else (0, bytes(32).hex())
@@ -173,6 +183,7 @@ def _note(session: Session, number: int) -> None:
 
 
 _HEAD = text("SELECT head FROM audit_batch WHERE number = :number")
+_SEALED_AT = text("SELECT sealed_at FROM audit_batch WHERE number = :number")
 _LAST = text("SELECT number, head FROM audit_batch ORDER BY number DESC LIMIT 1")
 _NOTED_BATCH = text("SELECT value FROM server_state WHERE name = :name")
 _WRITE_NOTE = text(

@@ -20,7 +20,7 @@ class Wrong(StrEnum):
     SEAL_ALTERED = "seal_altered"
     """The entry is as it was sealed, its seal is not."""
     BATCH_ALTERED = "batch_altered"
-    """All entries are as they were sealed, the row of the batch is not."""
+    """All entries are as they were sealed, the row of the batch is not, or says an earlier time than the one before."""
     DROPPED_EARLY = "dropped_early"
     ANCHOR_ALTERED = "anchor_altered"
     ANCHOR_CUT_OFF = "anchor_cut_off"

@@ -36,7 +36,7 @@ LONGEST_TRANSACTION = timedelta(minutes=15)
 COUNTED_BEFORE = timedelta(minutes=1)
 """How long before the last sealing `trail` still counts: a cheap answer for each scrape of the metrics."""
 LEAST_KEPT = timedelta(days=183)
-"""The database's own function refuses to drop anything younger."""
+"""The database's own function refuses to drop anything younger, whatever a batch says of its age."""
 DROPPED_AT_ONCE = 100
 _SEALER = 7_240_140
 """The advisory lock of sealers: any number, the same in every process."""
@@ -68,13 +68,15 @@ def seal_waiting(
         return 0
     last = session.connection().execute(_LAST).first()
     number, head = (last.number, bytes(last.head)) if last else (0, NO_HEAD)
+    # Of two machines one may be behind, and a clock may be set back; batches are never out of order for that.
+    sealed_at = max(now(), last.sealed_at) if last else now()
     for start in range(0, len(found), BATCH_ENTRIES):
         number += 1
-        head = _seal(session, number, head, found[start : start + BATCH_ENTRIES])
+        head = _seal(session, number, head, found[start : start + BATCH_ENTRIES], sealed_at)
     return len(found)
 
 
-def _seal(session: Session, number: int, previous: bytes, forms: list[bytes]) -> bytes:
+def _seal(session: Session, number: int, previous: bytes, forms: list[bytes], sealed_at: datetime) -> bytes:
     """Write one batch of entries in their canonical form; gives its head."""
     hashes = [entry_hash(form) for form in forms]
     head = batch_head(previous, number, hashes)
@@ -87,7 +89,7 @@ def _seal(session: Session, number: int, previous: bytes, forms: list[bytes]) ->
             "entry_count": len(forms),
             "first_at": moment_of(time_of(forms[0])),
             "last_at": moment_of(time_of(forms[-1])),
-            "sealed_at": now(),
+            "sealed_at": sealed_at,
         },
     )
     with raw_connection(session).cursor() as cursor, cursor.copy(_COPY_SEALS) as copy:
@@ -100,7 +102,7 @@ def trail(session: Session) -> Trail:
     """How far the trail is sealed. Quick also among millions of entries, so fit for metrics."""
     last = session.connection().execute(_LAST).first()
     # The bound is a value of its own: inside the query the planner would not know it, and count from the beginning.
-    since = moment_of(0) if last is None else last.sealed_at - COUNTED_BEFORE
+    since = moment_of(0) if last is None else min(last.sealed_at, now()) - COUNTED_BEFORE
     unsealed, dropped = session.connection().execute(_COUNTS, {"since": since}).one()
     if last is None:
         return Trail(0, NO_HEAD, None, unsealed, dropped)
@@ -110,7 +112,7 @@ def trail(session: Session) -> Trail:
 def sealed_until(session: Session) -> datetime:
     """The time from which entries may be unsealed: the last sealing, less the longest transaction."""
     last: datetime | None = session.connection().execute(_LAST_SEALED).scalar_one()
-    return moment_of(0) if last is None else last - LONGEST_TRANSACTION
+    return moment_of(0) if last is None else min(last, now()) - LONGEST_TRANSACTION
 
 
 def oldest_unsealed(session: Session) -> datetime | None:

@@ -146,6 +146,8 @@ class _Walk:
             finding = self._held_to(batch, line, head)
         else:
             finding = _held_to_seals(batch, head)
+        if finding is None and self._sealed_at is not None and batch.sealed_at < self._sealed_at:
+            finding = Finding(Wrong.BATCH_ALTERED, batch.number)
         if finding:
             return finding
         if line is None and not below_fork:

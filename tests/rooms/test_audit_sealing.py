@@ -16,10 +16,13 @@ from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.embedded.postgres import EmbeddedPostgres
 from backend.services import audit, audit_sealing
-from backend.services.audit_hashing import CANONICAL, canonical, fetch
+from backend.services.audit_anchor import AuditBroken
+from backend.services.audit_hashing import CANONICAL, canonical, fetch, microseconds
+from backend.services.audit_locate import Finding, Wrong
 from backend.services.audit_rows import entry_ids, rows_of
 from backend.services.audit_tasks import Sealer, audit_retention
 from tests.rooms.audit_builders import TrailOfTest, superuser_engine
+from tests.world import until
 
 
 @pytest.fixture
@@ -200,6 +203,114 @@ def test_the_database_drops_nothing_younger_than_half_a_year_for_anybody(trail: 
         assert audit_sealing.retain(session, days=183) == 0
 
 
+def backdate(entries: list[str], *, days: int) -> None:
+    """As the worker's own role: seal entries as the next batch, rightly chained, said to be of days ago."""
+    with transaction(engine_for("zw_worker")) as session:
+        hold = text("SELECT pg_advisory_xact_lock(:key)")
+        session.connection().execute(hold, {"key": audit_sealing._SEALER})
+        query = f"SELECT {CANONICAL} FROM audit_entry e WHERE object_id = ANY (%(ids)s) ORDER BY at, id"
+        forms = [form for (form,) in fetch(session, query, {"ids": entries})]
+        last = list(rows_of(session))[-1]
+        moment = now() - timedelta(days=days)
+        with pytest.MonkeyPatch.context() as past:
+            past.setattr(audit_sealing, "time_of", lambda _: microseconds(moment))
+            audit_sealing._seal(session, last.number + 1, last.head, forms, moment)
+
+
+def add_to_batch(entry: str, batch: int) -> None:
+    """As the worker's own role: a seal more at the end of a batch."""
+    statement = text(
+        "INSERT INTO audit_seal SELECT e.id, :batch, (SELECT max(position) + 1 FROM audit_seal WHERE batch = :batch), "
+        "'\\x00' FROM audit_entry e WHERE object_id = :entry"
+    )
+    with transaction(engine_for("zw_worker")) as session:
+        session.connection().execute(statement, {"batch": batch, "entry": entry})
+
+
+def drop(session: Session) -> int:
+    call = text("SELECT audit_drop_batches(now() - interval '200 days', 100)")
+    return int(session.connection().execute(call).scalar_one())
+
+
+def is_there(entry: str) -> bool:
+    with Session(engine_for("zw_worker")) as session:
+        found = text("SELECT EXISTS (SELECT FROM audit_entry WHERE object_id = :entry)")
+        return bool(session.connection().execute(found, {"entry": entry}).scalar_one())
+
+
+def grow_long_ago(trail: TrailOfTest, *, days: int) -> None:
+    """One batch that is truly old, anchored."""
+    trail.write(3)
+    age(trail, days)
+    with pytest.MonkeyPatch.context() as past:
+        past.setattr(audit_sealing, "now", lambda: now() - timedelta(days=days))
+        assert trail.seal() >= 3
+    trail.anchor_all()
+
+
+def test_a_fresh_entry_in_a_batch_that_says_it_is_old_is_not_dropped_nor_signed(trail: TrailOfTest) -> None:
+    trail.grow(1)
+    [fresh] = trail.write(1)
+    backdate([fresh], days=2000)
+    with transaction(engine_for("zw_worker")) as session:
+        assert drop(session) == 0
+    assert is_there(fresh)
+    with pytest.raises(AuditBroken, match="batch 2 says it was sealed before"):
+        trail.anchor_all()
+    assert trail.verify().finding == Finding(Wrong.BATCH_ALTERED, 2)
+
+
+def test_a_fresh_entry_is_not_dropped_where_the_batch_before_is_truly_old(trail: TrailOfTest) -> None:
+    grow_long_ago(trail, days=500)
+    [fresh] = trail.write(1)
+    backdate([fresh], days=400)
+    with transaction(engine_for("zw_worker")) as session:
+        assert drop(session) == 3
+    assert is_there(fresh)
+
+
+def test_a_batch_with_another_seal_than_it_was_sealed_with_is_not_dropped(trail: TrailOfTest) -> None:
+    grow_long_ago(trail, days=500)
+    [fresh] = trail.write(1)
+    add_to_batch(fresh, 1)
+    with transaction(engine_for("zw_worker")) as session:
+        assert drop(session) == 0
+    assert is_there(fresh)
+
+
+def test_a_seal_that_is_added_while_a_batch_is_dropped_takes_no_entry_with_it(trail: TrailOfTest) -> None:
+    """One drop waits for another, which is undone after a seal was added."""
+    grow_long_ago(trail, days=500)
+    [fresh] = trail.write(1)
+    waits = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+
+    def second() -> int:
+        with transaction(engine_for("zw_worker")) as session:
+            return drop(session)
+
+    def is_waiting() -> bool:
+        with Session(engine_for("zw_worker")) as session:
+            return bool(session.connection().execute(waits).scalar_one())
+
+    with Session(engine_for("zw_worker")) as first, ThreadPoolExecutor(1) as pool:
+        assert drop(first) == 3
+        dropping = pool.submit(second)
+        until(is_waiting, what="the second drop waits for the first")
+        add_to_batch(fresh, 1)
+        first.rollback()
+        assert dropping.result() == 3
+    assert is_there(fresh)
+
+
+def test_a_clock_that_is_set_back_puts_no_batch_out_of_order(
+    trail: TrailOfTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail.grow(1)
+    monkeypatch.setattr(audit_sealing, "now", lambda: now() - timedelta(minutes=5))
+    trail.grow(1)
+    assert trail.verify().finding is None
+
+
 def test_a_function_of_the_callers_own_cannot_take_the_place_of_one_the_drop_uses(trail: TrailOfTest) -> None:
     with Session(engine_for("zw_worker")) as session:
         settings = text("SELECT proconfig FROM pg_proc WHERE proname = 'audit_drop_batches' AND prosecdef")
@@ -212,3 +323,13 @@ def test_trail_tells_how_much_waits(trail: TrailOfTest) -> None:
     with Session(engine_for("zw_api")) as session:
         seen = audit_sealing.trail(session)
     assert (seen.batches, seen.unsealed) == (1, 7)
+
+
+def test_what_waits_is_seen_also_after_a_clock_that_ran_ahead(trail: TrailOfTest) -> None:
+    with pytest.MonkeyPatch.context() as ahead:
+        ahead.setattr(audit_sealing, "now", lambda: now() + timedelta(days=1))
+        trail.grow(1)
+    trail.write(7)
+    with Session(engine_for("zw_worker")) as session:
+        assert audit_sealing.trail(session).unsealed == 7
+        assert audit_sealing.sealed_until(session) < now()

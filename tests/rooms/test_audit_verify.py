@@ -242,7 +242,7 @@ def test_a_new_anchor_file_begins_with_a_fork_and_the_old_batches_hang_on_its_he
 
 
 def test_a_clever_owner_who_computes_the_old_batches_anew_fails_at_the_head_of_the_fork(trail: TrailOfTest) -> None:
-    from bench.tamper import recompute
+    from bench.tampering import recompute
 
     trail.grow(3)
     trail.anchor.rename(trail.anchor.with_name("old.jsonl"))
@@ -267,9 +267,9 @@ def test_without_a_key_batches_are_sealed_and_not_anchored(trail: TrailOfTest, m
 def test_a_batch_that_stays_without_a_line_for_long_is_a_finding(
     trail: TrailOfTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trail.grow(1)
     with monkeypatch.context() as past:
         past.setattr(audit_sealing, "now", lambda: now() - timedelta(hours=1))
+        trail.grow(1)
         trail.write(1)
         trail.seal()
     assert trail.verify().finding == Finding(Wrong.ANCHOR_CUT_OFF, 2)

@@ -6,7 +6,8 @@ import pytest
 
 from backend.core.settings import get_settings
 from backend.embedded.postgres import EmbeddedPostgres
-from bench.tamper import TAMPERINGS, build, honest, tamper
+from bench.tamper import build, honest, tamper
+from bench.tampering import TAMPERINGS
 from tests.rooms.audit_builders import superuser_engine
 
 NUMBER = 200
