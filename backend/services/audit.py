@@ -48,22 +48,18 @@ def record_many(
     moment = now()
     action = _lawful("an action", "action", action)
     actor, object_type = _lawful(action, "actor", actor), _lawful(action, "object_type", object_type)
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
     session.connection().execute(
         _INSERT,
-        [
-            {
-                "id": new_id(),
-                "at": moment,
-                "actor": actor,
-                "action": action,
-                "object_type": object_type,
-                "object_id": _lawful(action, "object_id", object_id),
-                "request_id": request_id,
-                "detail": msgspec.json.encode(_lawful_detail(action, detail)).decode(),
-            }
-            for object_id, detail in entries
-        ],
+        {
+            "at": moment,
+            "actor": actor,
+            "action": action,
+            "object_type": object_type,
+            "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+            "ids": [new_id() for _ in entries],
+            "objects": [_lawful(action, "object_id", object_id) for object_id, _ in entries],
+            "details": [msgspec.json.encode(_lawful_detail(action, detail)).decode() for _, detail in entries],
+        },
     )
 
 
@@ -88,6 +84,8 @@ def _lawful(action: str, name: str, value: Any) -> Any:
 _INSERT = text(
     """
     INSERT INTO audit_entry (id, at, actor, action, object_type, object_id, request_id, detail)
-    VALUES (:id, :at, :actor, :action, :object_type, :object_id, :request_id, CAST(:detail AS json))
+    SELECT entry.id, :at, :actor, :action, :object_type, entry.object_id, :request_id, CAST(entry.detail AS json)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:objects AS text[]), CAST(:details AS text[]))
+         AS entry (id, object_id, detail)
     """
 )

@@ -55,7 +55,7 @@ class Needle:
 
 
 _END = "(?![0-9A-Fa-f])"
-_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_HEX = frozenset(bytes([digit]) for digit in b"0123456789abcdefABCDEF")
 
 FIELDS = (
     Field("name", (people.NAME_MARK,), re.compile(f"{people.NAME_MARK}[{people.NAME_DIGITS}]{{5}}")),
@@ -191,8 +191,10 @@ class Searcher:
 
 
 def _inside_a_number(needle: Needle, buffer: bytes, offset: int) -> bool:
+    """Also inside a time: `23:44:22.616434` holds no latitude. In JSON a quotation mark stands before the colon."""
     is_digits = needle.field.alone and needle.encoding == "utf-8"
-    return is_digits and offset > 0 and buffer[offset - 1] in _HEX_DIGITS
+    before = buffer[max(0, offset - 2) : offset]
+    return is_digits and (before[-1:] in _HEX or (before[1:] == b":" and before[:1].isdigit()))
 
 
 def _key(name: str, writing: str) -> str:

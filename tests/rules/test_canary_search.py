@@ -51,6 +51,14 @@ def test_marks_of_other_people_and_random_digits_are_no_sightings() -> None:
     assert Searcher(SOME).search(f"a{SOME[3].phone}".encode()) == []
 
 
+def test_the_seconds_of_a_time_are_no_latitude_and_a_latitude_after_a_colon_is() -> None:
+    one = SOME[3]
+    degrees = f"{one.lat / 1e7:.6f}"
+    assert Searcher(SOME).search(f"2026-11-25 23:44:{degrees}+00".encode()) == []
+    for writing in (f'{{"lat":{degrees}}}', f"lat: {degrees}", f"lat:{degrees}"):
+        assert [found.field for found in Searcher(SOME).search(writing.encode())] == ["lat"], writing
+
+
 def test_masked_writings_are_no_sightings() -> None:
     from backend.services import masking
 
