@@ -12,10 +12,9 @@ from sqlmodel import Session
 
 from backend.core.crypto import key_ring
 from backend.services.erased import named_in
+from backend.services.sealing import FIRST_BLOB_BYTE
 
 CONTEXT = b"quarantine"
-FIRST_BLOB_BYTE = 0x80
-"""A sealed blob is a MessagePack list; what release 0.1.0 sealed under the ring itself begins below."""
 
 
 def forget(session: Session, *, subjects: Sequence[bytes], kinds: Sequence[str]) -> dict[str, int]:

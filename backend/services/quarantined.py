@@ -18,12 +18,10 @@ from backend.core.crypto import key_ring
 from backend.core.enums import Kind
 from backend.kinds import KINDS, KindSpec
 from backend.services.records import nested_subject, subject_of
-from backend.services.sealing import Part, Subject, Vault, place, subjects_in
+from backend.services.sealing import FIRST_BLOB_BYTE, Part, Subject, Vault, place, subjects_in
 
 SIDES = ("newDocumentState", "assumedMasterState")
 CONTEXT = b"quarantine"
-FIRST_BLOB_BYTE = 0x80
-"""A sealed blob is a MessagePack list; what release 0.1.0 sealed under the ring itself begins below."""
 
 
 @dataclass(frozen=True, slots=True)

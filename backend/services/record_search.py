@@ -1,7 +1,8 @@
 """Records as the offices see them: one by its id, or those of a person by a whole number; masked unless their own.
 
 Numbers are searched by blind index, so a search finds exactly the number and nobody can browse. Each search is in the
-audit trail with the index, never the number.
+audit trail with the kind of number and how many records it found; neither the number nor its index, which would stay
+there when the person is erased.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from sqlmodel import Session, col, select
 from backend.core.clock import now
 from backend.core.enums import COLLECTED_KINDS, Kind, Reach, SourceType
 from backend.core.errors import Malformed, NotFound
+from backend.core.ids import new_id
 from backend.kinds import KINDS, identity_of
 from backend.kinds import Document as Fields
 from backend.models import Case, Document
@@ -45,8 +47,8 @@ def search(session: Session, caller: Caller, request: SearchRequest) -> SearchHi
         session,
         actor=str(caller.account_id),
         action="records_searched",
-        object_type="blind_index",
-        object_id=index.hex(),
+        object_type="search",
+        object_id=str(new_id()),
         by=by,
         hits=len(opened),
     )

@@ -21,6 +21,9 @@ from backend.core.errors import ZhiwangError
 Subject = bytes
 """A 16-byte subject id: the blind index of an id type and number, or the id of a document."""
 
+FIRST_BLOB_BYTE = 0x80
+"""A sealed blob is a MessagePack list; what release 0.1.0 sealed under the ring itself begins below."""
+
 
 class SubjectErased(ZhiwangError):
     """Data were to be sealed for subjects that were erased: no key is made for them again. `subjects` names them."""

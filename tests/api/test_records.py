@@ -12,7 +12,7 @@ from backend.core.db import engine_for, transaction
 from backend.core.enums import CaseState, Kind, Role, SourceType, VerdictKind
 from backend.core.ids import new_id
 from backend.kinds import Identity
-from backend.models import AuditEntry, Case, RegistrationStandard, Unmasking, Verdict
+from backend.models import AuditEntry, Case, Document, RegistrationStandard, Unmasking, Verdict
 from backend.services.records import id_index
 from backend.services.sealing import destroy_keys, human, open_value
 from tests.world import Handheld, Json, World, document
@@ -233,8 +233,14 @@ def test_a_whole_number_finds_the_person_masked(
     assert "绝密" not in answer.text
     [entry] = audited("records_searched")
     assert entry.detail == {"by": "phone" if "phone" in wanted else "id_number", "hits": 1}
-    assert len(entry.object_id) == 32
-    assert NUMBER not in str(entry.model_dump())
+    assert entry.object_type == "search"
+    kept = str(entry.model_dump())
+    with Session(engine_for("zw_worker")) as session:
+        row = session.exec(select(Document).where(Document.id == UUID(person["id"]))).one()
+    assert row.id_index
+    assert row.phone_index
+    for given in (NUMBER, row.id_index.hex(), row.phone_index.hex()):
+        assert given not in kept, "what names a person would outlive his erasure in the trail"
 
 
 def test_a_part_of_a_number_finds_nobody(api: TestClient, world: World, person: Json) -> None:

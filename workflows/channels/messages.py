@@ -11,11 +11,8 @@ from sqlmodel import Session
 from backend import jobs
 from backend.core.crypto import key_ring
 from backend.models import WechatMessage
-from backend.services.sealing import open_value, seal_value
+from backend.services.sealing import FIRST_BLOB_BYTE, open_value, seal_value
 from workflows.channels.wechat_crypto import read_xml
-
-FIRST_BLOB_BYTE = 0x80
-"""A sealed blob is a MessagePack list; what release 0.1.0 sealed under the ring itself begins below."""
 
 
 def sender_index(openid: str) -> bytes:
