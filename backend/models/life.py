@@ -77,7 +77,8 @@ class RetentionRun(SQLModel, table=True):
 class AccessRequest(SQLModel, table=True):
     """A request to see all that is held about one subject. Subjects are named as in `Erasure`.
 
-    The file is fetched once, by who asked (any steward where a citizen asked), and removed after `expires_at`.
+    The file is fetched once, by who asked (a steward of the whole city where a citizen asked), and removed after
+    that or after `expires_at`.
     """
 
     __tablename__ = "access_request"

@@ -24,10 +24,19 @@ from backend.core.clock import now
 from backend.core.enums import ErasureState, SourceType, SubjectType
 from backend.core.ids import new_id
 from backend.kinds import KINDS, identity_of
-from backend.models import AccessRequest, Citizen, Document, Erasure, Report
-from backend.services import audit, documents, erased, erasure_ledger, erasure_photos, erasure_quarantine, sealing
+from backend.models import AccessRequest, Citizen, Document, DocumentVersion, Erasure, Report
+from backend.services import (
+    audit,
+    documents,
+    erased,
+    erasure_files,
+    erasure_ledger,
+    erasure_photos,
+    erasure_quarantine,
+    file_removal,
+    sealing,
+)
 from backend.services.erasure_ledger import Line
-from backend.services.objects import object_store
 from backend.services.records import StoredRow, id_index, open_rows
 from backend.services.registry_specs import SPECS
 
@@ -84,6 +93,9 @@ def remove_traces(session: Session, *, erasure_id: UUID, tries: int) -> None:
     if request is None or request.state is not ErasureState.ERASING or request.subject is None:
         return
     found = _remove_traces(session, [request.subject])
+    found["access_file"] = erasure_files.drop_reports(session, [request.subject])
+    if request.subject_type is not SubjectType.CITIZEN and request.subject != _bytes_of(request.document_id):
+        found["reject_file"] = erasure_files.drop_rejects(session)
     request.report = _sum(request.report, found)
     if tries < LOADS_AWAITED and session.connection().execute(_LOADING).scalar_one():
         payload = {"erasure_id": str(erasure_id), "tries": tries + 1}
@@ -111,6 +123,7 @@ def replay(session: Session, *, ledger_path: Path) -> int:
     traces = _remove_traces(session, [line.subject for line in lines.values()])
     for line in lines.values():
         _note_replayed(session, line, counts[line.run])
+    file_removal.remove_waiting(session)
     audit.record(
         session, actor=ACTOR, action="erasures_replayed", object_type="erasure", object_id="ledger", lines=len(lines)
     )
@@ -171,18 +184,29 @@ def target_of(session: Session, request: Erasure | AccessRequest) -> Target:
 
 
 def _target_of_document(session: Session, document_id: UUID) -> Target:
-    """The human a document is about, with all his documents; where it names none, the document by itself."""
+    """The human a document is about, with all his documents; where it names none, the document by itself.
+
+    A deleted record says nothing any more: then its last version that names somebody counts.
+    """
     row = session.get(Document, document_id)
     if row is None:
         raise jobs.Discard("document_unknown")
     identity = None
     if KINDS[row.kind].subject_is_human:
-        identity = identity_of(open_rows(session, [StoredRow(row.id, row.body, row.sealed)])[0])
+        states = [StoredRow(row.id, row.body, row.sealed)]
+        if row.deleted:
+            states += [StoredRow(row.id, past.body, past.sealed) for past in _versions(session, document_id)]
+        identity = next(filter(None, map(identity_of, open_rows(session, states))), None)
     if identity is None:
         return Target(SubjectType.DOCUMENT, document_id.bytes, documents={document_id})
     target = _human(session, sealing.human(identity.id_type, identity.id_number), id_index(identity))
     target.documents.add(document_id)
     return target
+
+
+def _versions(session: Session, document_id: UUID) -> Sequence[DocumentVersion]:
+    past = select(DocumentVersion).where(DocumentVersion.document_id == document_id)
+    return session.exec(past.order_by(col(DocumentVersion.version).desc())).all()
 
 
 def _human(session: Session, subject: bytes, index: bytes | None) -> Target:
@@ -204,18 +228,15 @@ def _forget(session: Session, target: Target) -> Counts:
         counts["business_record"] = session.connection().execute(_DELETE_RECORDS_BY_KEY, key).rowcount
     if target.citizen_id is not None:
         counts = _sum(counts, _forget_citizen(session, target.citizen_id))
-    counts["access_file"] = _drop_access_files(session, target)
+    subjects = [target.subject, *(document_id.bytes for document_id in target.documents)]
+    counts["access_file"] = erasure_files.drop_reports(session, subjects)
+    if target.type is SubjectType.HUMAN:
+        counts["reject_file"] = erasure_files.drop_rejects(session)
     return counts
 
 
-def _drop_access_files(session: Session, target: Target) -> int:
-    """Remove files that were made to show a target what is held about him."""
-    subjects = [target.subject, *(document_id.bytes for document_id in target.documents)]
-    keys = session.connection().execute(_ACCESS_FILES, {"subjects": subjects}).scalars().all()
-    for key in keys:
-        object_store().delete(key)
-    session.connection().execute(_FORGET_ACCESS_FILES, {"keys": list(keys)})
-    return len(keys)
+def _bytes_of(document_id: UUID | None) -> bytes | None:
+    return document_id.bytes if document_id is not None else None
 
 
 def _bury(session: Session, document_ids: Iterable[UUID]) -> Counts:
@@ -303,12 +324,6 @@ _LOADING = text("SELECT EXISTS (SELECT FROM snapshot WHERE state = 'loading')")
 _LEFTOVER_KEYS = text("DELETE FROM subject_key k USING erased_subject e WHERE k.subject_id = e.subject_id")
 _WRITTEN_SINCE = text(
     "SELECT id, kind, sealed FROM document WHERE updated_at > :since AND NOT deleted AND sealed IS NOT NULL"
-)
-_ACCESS_FILES = text(
-    "SELECT object_key FROM access_request WHERE subject = ANY(CAST(:subjects AS bytea[])) AND object_key IS NOT NULL"
-)
-_FORGET_ACCESS_FILES = text(
-    "UPDATE access_request SET object_key = NULL, state = 'expired' WHERE object_key = ANY(CAST(:keys AS text[]))"
 )
 _DEVICES = text(
     """

@@ -8,33 +8,45 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.enums import SourceType
+from backend.services import file_removal
 from backend.services.objects import object_store
 
 
 def forget(session: Session, *, source_type: SourceType, source_ids: Sequence[UUID]) -> dict[str, int]:
-    """Unlink the photos of these records or reports, and remove those that nothing else names.
+    """Unlink the photos of these records or reports, and remove those that nothing else names: files after the commit.
 
-    Files go before the commit: where it fails, the next run finds the rows and removes what is left.
+    An erasure holds up every push while it runs, so it does not wait for the object store.
     """
     run = session.connection().execute
     linked = run(_UNLINK, {"type": source_type.value, "sources": list(source_ids)}).scalars().all()
-    return {"photo_link": len(linked), **remove(session, photo_ids=sorted(set(linked)))}
+    keys, counts = _drop_rows(session, sorted(set(linked)))
+    file_removal.remove_later(session, keys)
+    return {"photo_link": len(linked), **counts}
 
 
 def remove(session: Session, *, photo_ids: Sequence[UUID]) -> dict[str, int]:
-    """Remove those of these photos that no link names: files, copies, claims, uploads, keys and rows."""
+    """Remove those of these photos that no link names: files, copies, claims, uploads, keys and rows.
+
+    Files go before the commit: where it fails, the next run finds the rows and removes what is left.
+    """
+    keys, counts = _drop_rows(session, photo_ids)
+    for key in keys:
+        object_store().delete(key)
+    return counts
+
+
+def _drop_rows(session: Session, photo_ids: Sequence[UUID]) -> tuple[Sequence[str], dict[str, int]]:
+    """Remove the rows; gives the keys of their files, and counts."""
     run = session.connection().execute
     ids = list(run(_LONELY, {"ids": list(photo_ids)}).scalars())
     if not ids:
-        return {}
+        return [], {}
     named = {"ids": ids, "subjects": [photo_id.bytes for photo_id in ids]}
     keys = run(_FILES, named).scalars().all()
-    for key in keys:
-        object_store().delete(key)
     counts = {"file": len(keys), "upload": drop_uploads(session, photo_ids=ids)}
     for part, statement in _DELETES.items():
         counts[part] = run(statement, named).rowcount
-    return counts
+    return keys, counts
 
 
 def drop_uploads(session: Session, *, photo_ids: Sequence[UUID]) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, literal, or_
 from sqlmodel import Session, col, select
 
 from backend import jobs
@@ -11,12 +12,12 @@ from backend.core.enums import ErasureReason, ErasureState, SubjectType
 from backend.core.errors import Forbidden, NotFound, ZhiwangError
 from backend.core.ids import new_id
 from backend.kinds import identity_of
-from backend.models import Citizen, Document, Erasure
+from backend.models import Citizen, Document, Erasure, Report
 from backend.services import audit
 from backend.services.erasure import ERASE_JOB
 from backend.services.life_schemas import ErasurePage, ErasureRequest, ErasureView, Subject
 from backend.services.records import id_index
-from backend.services.scope import in_territory
+from backend.services.scope import in_territory, sees_whole_city
 from backend.services.sealing import human
 from backend.services.sessions import Caller
 
@@ -48,7 +49,7 @@ class ErasureDecided(ZhiwangError):
 
 
 def ask(session: Session, *, caller: Caller, request: ErasureRequest) -> ErasureView:
-    """Write down that a steward asks for an erasure. `NotFound` for a document outside his territory."""
+    """Write down that a steward asks for an erasure. `NotFound` for a subject outside his territory."""
     named = named_subject(session, caller, request.subject)
     row = Erasure(
         id=new_id(),
@@ -87,21 +88,39 @@ def ask_for_citizen(session: Session, *, citizen_id: UUID) -> None:
 
 
 def named_subject(session: Session, caller: Caller, subject: Subject) -> Named:
-    """What names a subject. `NotFound` where there is no such document or citizen for the caller."""
+    """What names a subject. `NotFound` for who is not known in the caller's territory.
+
+    Who sees the whole city may name anybody, and records that were deleted. Others name whom a living record or a
+    report of their territory is about; then the request goes for all of him, wherever it lies.
+    """
     if subject.document_id is not None:
-        seen = select(Document.id).where(Document.id == subject.document_id, in_territory(Document.grid_id, caller))
-        if session.exec(seen).first() is None:
+        if not _recorded(session, caller, col(Document.id) == subject.document_id):
             raise NotFound
         return Named(SubjectType.DOCUMENT, document_id=subject.document_id)
     if subject.citizen_id is not None:
-        if session.get(Citizen, subject.citizen_id) is None:
+        if session.get(Citizen, subject.citizen_id) is None or not _reported(session, caller, subject.citizen_id):
             raise NotFound
         return Named(SubjectType.CITIZEN, citizen_id=subject.citizen_id)
     identity = identity_of({"id_type": subject.id_type, "id_number": subject.id_number})
     if identity is None:
         raise NotFound
-    found = human(identity.id_type, identity.id_number)
-    return Named(SubjectType.HUMAN, subject=found, id_index=id_index(identity))
+    found, index = human(identity.id_type, identity.id_number), id_index(identity)
+    if not sees_whole_city(caller) and not _recorded(session, caller, col(Document.id_index) == index):
+        raise NotFound
+    return Named(SubjectType.HUMAN, subject=found, id_index=index)
+
+
+def _recorded(session: Session, caller: Caller, about: ColumnElement[bool]) -> bool:
+    living = or_(literal(sees_whole_city(caller)), col(Document.deleted).is_(False))
+    seen = select(Document.id).where(about, living, in_territory(Document.grid_id, caller))
+    return session.exec(seen).first() is not None
+
+
+def _reported(session: Session, caller: Caller, citizen_id: UUID) -> bool:
+    if sees_whole_city(caller):
+        return True
+    seen = select(Report.id).where(Report.citizen_id == citizen_id, in_territory(Report.grid_id, caller))
+    return session.exec(seen).first() is not None
 
 
 def approve(session: Session, *, caller: Caller, erasure_id: UUID) -> ErasureView:

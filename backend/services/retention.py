@@ -134,10 +134,15 @@ def _remove_claims(session: Session, before: datetime) -> int:
     return len(ids)
 
 
-def _remove_files(table: str) -> Callable[[Session, datetime], int]:
-    """Remove files whose time to be fetched is over; that they were made stays known."""
+def _remove_files(table: str, *, done: str) -> Callable[[Session, datetime], int]:
+    """Remove files whose time to be fetched is over; that they were made stays known.
+
+    What may be fetched once is over when it was, with an hour for the fetching itself.
+    """
     over = text(
-        f"SELECT id, object_key FROM {table} WHERE object_key IS NOT NULL AND expires_at < :before LIMIT :batch"
+        f"""
+        SELECT id, object_key FROM {table} WHERE object_key IS NOT NULL AND ({done}) LIMIT :batch
+        """
     )
     forget = text(
         f"""
@@ -198,6 +203,7 @@ _DELETE_SUPERSEDED = text(
         LIMIT :batch)
     """
 )
+_EXPIRED = "expires_at < :before"
 _IN_USE = "SELECT FROM report r WHERE r.id = wechat_message.report_id AND r.state = 'assembling'"
 
 RULES: dict[str, Rule] = {
@@ -243,11 +249,13 @@ RULES: dict[str, Rule] = {
     ),
     "access_file": Rule(
         "access_request",
-        _remove_files("access_request"),
+        _remove_files("access_request", done=f"{_EXPIRED} OR fetched_at < :before - interval '1 hour'"),
         "SELECT min(finished_at) FROM access_request WHERE object_key IS NOT NULL",
     ),
     "export_file": Rule(
-        "export", _remove_files("export"), "SELECT min(finished_at) FROM export WHERE object_key IS NOT NULL"
+        "export",
+        _remove_files("export", done=_EXPIRED),
+        "SELECT min(finished_at) FROM export WHERE object_key IS NOT NULL",
     ),
     "erased_leftover": Rule("document", erasure.remove_leftovers, "SELECT min(erased_at) FROM erased_subject"),
 }

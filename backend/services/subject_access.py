@@ -14,9 +14,11 @@ from backend.core.errors import NotFound
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import AccessRequest
-from backend.services import audit, erasure, sealed_files, subject_report
+from backend.services import audit, erased, erasure, file_removal, sealed_files, subject_report
 from backend.services.erasure_requests import named_subject
 from backend.services.life_schemas import AccessAsked, AccessView
+from backend.services.scope import sees_whole_city
+from backend.services.sealing import erased_among
 from backend.services.sessions import Caller
 
 ACTOR = JOB = "life.access"
@@ -41,7 +43,10 @@ def ask(session: Session, *, caller: Caller, request: AccessAsked) -> AccessView
 
 
 def ask_for_citizen(session: Session, *, citizen_id: UUID) -> None:
-    """A citizen asks for himself; any steward fetches the file and hands it over. Nothing while one waits for him."""
+    """A citizen asks for himself; a steward of the whole city fetches the file and hands it over.
+
+    Nothing while one waits for him.
+    """
     waiting = (FileState.REQUESTED, FileState.READY)
     waits = select(AccessRequest.id).where(
         AccessRequest.citizen_id == citizen_id,
@@ -62,17 +67,29 @@ def ask_for_citizen(session: Session, *, citizen_id: UUID) -> None:
 
 
 def collect(session: Session, *, request_id: UUID) -> None:
-    """Make the file. Nothing where it was made before."""
+    """Make the file. Nothing where it was made before; of who is erased meanwhile none is left.
+
+    Reading takes as long as it takes, and an erasure that waited for it would keep every push waiting. So the gate is
+    held only from the moment the file is noted: what was erased until then is seen here, what is erased afterwards
+    finds the file.
+    """
     row = session.exec(select(AccessRequest).where(AccessRequest.id == request_id).with_for_update()).first()
     if row is None:
         raise jobs.Discard("access_request_unknown")
     if row.state is not FileState.REQUESTED:
         return
     target = erasure.target_of(session, row)
+    subjects = {target.subject, *(document_id.bytes for document_id in target.documents)}
+    gone_before = erased_among(session, subjects)
     report = subject_report.collect(session, target)
     key = f"access/{request_id}"
     content = msgspec.json.format(msgspec.json.encode({"request": str(request_id), **report}), indent=2)
     sealed_files.keep(key, [content], context=_context(request_id))
+    erased.hold_off(session)
+    if erased_among(session, subjects) != gone_before:
+        file_removal.remove_later(session, [key])
+        row.subject, row.id_index, row.state, row.finished_at = target.subject, None, FileState.EXPIRED, now()
+        return
     row.subject, row.id_index, row.object_key = target.subject, None, key
     row.counts = {name: len(part) for name, part in report.items() if isinstance(part, list)}
     row.state, row.finished_at = FileState.READY, now()
@@ -81,7 +98,7 @@ def collect(session: Session, *, request_id: UUID) -> None:
 
 
 def read(session: Session, *, caller: Caller, request_id: UUID) -> AccessView:
-    """A request of the caller's, or of a citizen. `NotFound` for others."""
+    """A request of the caller's; for who sees the whole city also a citizen's own. `NotFound` for others."""
     return _view(_own(session, caller, request_id))
 
 
@@ -98,9 +115,15 @@ def fetch(session: Session, *, caller: Caller, request_id: UUID) -> Iterator[byt
 def _own(session: Session, caller: Caller, request_id: UUID, *, lock: bool = False) -> AccessRequest:
     query = select(AccessRequest).where(AccessRequest.id == request_id)
     row = session.exec(query.with_for_update() if lock else query).first()
-    if row is None or row.requested_by not in (None, caller.account_id):
+    if row is None or not _his(row, caller):
         raise NotFound
     return row
+
+
+def _his(row: AccessRequest, caller: Caller) -> bool:
+    if row.requested_by is None:
+        return sees_whole_city(caller)
+    return row.requested_by == caller.account_id
 
 
 def _begin(session: Session, row: AccessRequest, *, actor: str) -> AccessView:

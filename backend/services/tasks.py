@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.settings import get_settings
-from backend.services import erasure, exports, key_rotation, registry, retention, subject_access
+from backend.services import erasure, exports, file_removal, key_rotation, registry, retention, subject_access
 from backend.tasks import DAILY_JOB
 
 
@@ -51,6 +51,12 @@ def retain(session: Session, *, rule: str, day: str) -> None:
 def erase_traces(session: Session, *, erasure_id: str, tries: int) -> None:
     """Finish an erasure: remove what is left in the big tables."""
     erasure.remove_traces(session, erasure_id=UUID(erasure_id), tries=tries)
+
+
+@jobs.handler(file_removal.JOB)
+def remove_files(session: Session, *, keys: list[str]) -> None:
+    """Remove the files of what was forgotten."""
+    file_removal.remove(session, keys=keys)
 
 
 @jobs.handler(subject_access.JOB)

@@ -1,8 +1,17 @@
 """Erasures over HTTP: who asks, who approves, and what is shown of it."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from backend.core.clock import now
+from backend.core.db import engine_for, transaction
+from backend.core.enums import ReportState, Role
+from backend.core.ids import new_id
+from backend.models import Citizen, Report
+from tests.people import Staff
 from tests.world import World, document
 
 IDENTITY = {"id_type": "citizen_id", "id_number": "110101199003070016"}
@@ -47,3 +56,45 @@ def test_a_subject_is_named_in_exactly_one_way_and_a_number_is_never_sent_back(w
     for subject in ({"document_id": str(uuid4())}, {"citizen_id": str(uuid4())}):
         body = {"subject": subject, "reason": "subject_request"}
         assert world.client.post("/life/v1/erasures", json=body, headers=steward).status_code == 404
+
+
+def citizen_with_report(grid: str) -> str:
+    """A synthetic citizen who reported something in a grid."""
+    who = new_id()
+    with transaction(engine_for("zw_worker")) as session:
+        session.add(Citizen(id=who, openid_index=who.bytes, openid=b"", created_at=now()))
+        session.flush()
+        at, state = now(), ReportState.SUBMITTED
+        session.add(Report(citizen_id=who, grid_id=grid, state=state, body={}, opened_at=at, last_message_at=at))
+    return str(who)
+
+
+@pytest.mark.parametrize("route", ["erasures", "access-requests"])
+def test_a_steward_of_a_district_names_whom_his_district_knows(world: World, route: str) -> None:
+    handheld = world.handheld()
+    grid = handheld.grids()[0]
+    person = document(grid, name="合成甲") | IDENTITY
+    handheld.push("person", person)
+    subjects: list[dict[str, Any]] = [
+        {"document_id": person["id"]},
+        IDENTITY,
+        {"citizen_id": citizen_with_report(grid)},
+    ]
+    staff = Staff(world)
+
+    def answers(territory: str) -> list[int]:
+        steward = staff.ready(Role.STEWARD, territory_code=territory)
+        who = staff.headers(steward["login"], steward["password"])
+        bodies = [{"subject": subject, "reason": "subject_request"} for subject in subjects]
+        return [world.client.post(f"/life/v1/{route}", json=body, headers=who).status_code for body in bodies]
+
+    asked = 201 if route == "erasures" else 202
+    assert answers("440305") == [404] * 3, "another district learns nothing, not even by the whole number"
+    assert answers(grid[:6]) == [asked] * 3
+    assert answers("4403") == [asked] * 3
+    handheld.pull("person")
+    handheld.push("person", {**person, "op": str(uuid4()), "_deleted": True}, handheld.documents[person["id"]])
+    assert answers(grid[:6])[:2] == [404] * 2, "a record that was deleted gives no reach"
+    unknown = {"subject": {**IDENTITY, "id_number": "110101199003070024"}, "reason": "subject_request"}
+    city = world.client.post(f"/life/v1/{route}", json=unknown, headers=world.office("data_steward"))
+    assert city.status_code == asked, "who is in the base stores only is for the stewards of the city"

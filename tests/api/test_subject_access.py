@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -12,10 +13,14 @@ from sqlmodel import Session, select
 
 from backend.core.clock import now
 from backend.core.db import engine_for, transaction
+from backend.core.enums import Role
+from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import AuditEntry
-from backend.services import retention
-from tests.rooms.test_erasure import GONE, OTHER, Town, by_identity, erase
+from backend.models import AccessRequest, AuditEntry, Citizen
+from backend.services import erasure, retention, subject_access, subject_report
+from tests.people import Staff
+from tests.rooms.test_erasure import GONE, OTHER, Town, approve, by_identity, erase
+from tests.rooms.test_erasure import ask as ask_erasure
 from tests.world import World
 
 Drain = Callable[[], int]
@@ -100,3 +105,56 @@ def test_who_is_erased_leaves_no_file_behind(town: Town, world: World, drain: Dr
     assert erase(drain, **by_identity()).report["access_file"] == 1
     assert files() == []
     assert world.client.get(f"{address}/file", headers=world.office("data_steward")).status_code == 410
+
+
+def test_who_is_erased_while_the_file_is_made_leaves_none(
+    town: Town, world: World, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, erasure_id = ask(world, **by_identity()), ask_erasure(**by_identity())
+    approve(erasure_id)
+    real = subject_report.collect
+
+    def slow(session: Session, target: erasure.Target) -> subject_report.Report:
+        report = real(session, target)
+        assert report["documents"], "everything was read before the erasure"
+        with transaction(engine_for("zw_worker")) as other:
+            erasure.erase(other, erasure_id=erasure_id, ledger_path=get_settings().erasure_ledger_file())
+        return report
+
+    monkeypatch.setattr(subject_report, "collect", slow)
+    with transaction(engine_for("zw_worker")) as session:
+        subject_access.collect(session, request_id=UUID(address.rsplit("/", 1)[1]))
+    drain()
+    assert files() == []
+    assert world.client.get(f"{address}/file", headers=world.office("data_steward")).status_code == 410
+
+
+def test_a_fetched_file_does_not_wait_for_its_end(town: Town, world: World, drain: Drain) -> None:
+    address, steward = ask(world, **by_identity()), world.office("data_steward")
+    drain()
+    assert world.client.get(f"{address}/file", headers=steward).status_code == 200
+    with transaction(engine_for("zw_worker")) as session:
+        past = {"at": now() - timedelta(hours=2)}
+        session.connection().execute(text("UPDATE access_request SET fetched_at = :at"), past)
+        run = retention.run(session, code="access_file", day=now().date())
+        assert run is not None
+        assert run.removed == 1
+    assert files() == []
+    assert world.client.get(address, headers=steward).json()["state"] == "fetched"
+
+
+def test_what_a_citizen_asked_for_is_fetched_by_a_steward_of_the_whole_city(world: World, drain: Drain) -> None:
+    who = new_id()
+    with transaction(engine_for("zw_worker")) as session:
+        session.add(Citizen(id=who, openid_index=who.bytes, openid=b"", created_at=now()))
+        session.flush()
+        subject_access.ask_for_citizen(session, citizen_id=who)
+    drain()
+    with Session(engine_for("zw_worker")) as session:
+        (request_id,) = session.exec(select(AccessRequest.id)).all()
+    staff = Staff(world)
+    steward = staff.ready(Role.STEWARD, territory_code="440310")
+    of_a_district = staff.headers(steward["login"], steward["password"])
+    for address in (f"{ADDRESS}/{request_id}", f"{ADDRESS}/{request_id}/file"):
+        assert world.client.get(address, headers=of_a_district).status_code == 404
+        assert world.client.get(address, headers=world.office("data_steward")).status_code == 200

@@ -25,6 +25,7 @@ from backend.seed.drops import flat
 from backend.services import erased, erasure, erasure_ledger, erasure_requests, registry
 from backend.services.erasure_ledger import Line
 from backend.services.life_schemas import ErasureRequest, ErasureView, Subject
+from backend.services.objects import LocalObjects
 from backend.services.records import id_index
 from backend.services.registry_specs import SPECS
 from backend.services.sealing import human
@@ -289,6 +290,67 @@ def test_deleted_documents_are_emptied_too(world: World, drain: Drain) -> None:
     assert all(tuple(row) == (None, {}) for row in kept)
 
 
+def test_by_the_id_of_a_deleted_record_the_human_is_found(world: World, drain: Drain) -> None:
+    handheld = world.handheld()
+    first, second = person_of(GONE, handheld.grids()[0]), person_of(GONE, handheld.grids()[0])
+    handheld.push_rows("person", [{"newDocumentState": first}, {"newDocumentState": second}])
+    handheld.push("person", {**edited(first), "_deleted": True}, first)
+    erase(drain, document_id=UUID(first["id"]))
+    assert rows_of(
+        "SELECT FROM erased_subject WHERE subject_id = :id", id=human(GONE_IDENTITY.id_type, GONE_IDENTITY.id_number)
+    )
+    (kept,) = rows_of("SELECT deleted, sealed FROM document WHERE id = :id", id=second["id"])
+    assert tuple(kept) == (True, None)
+
+
+def test_refused_rows_of_imports_that_may_name_him_go_and_of_things_stay(
+    town: Town, drain: Drain, tmp_path: Path
+) -> None:
+    """His row was refused for its phone; a refused street lamp names nobody."""
+    people = refused_load("population", tmp_path, "phone", "x")
+    things = refused_load("components", tmp_path, "grid_id", "x")
+    assert {f"rejects/{people}", f"rejects/{things}"} <= set(_files())
+    assert erase(drain, **by_identity()).report["reject_file"] >= 1
+    kept = {row.id for row in rows_of("SELECT id FROM snapshot WHERE reject_key IS NOT NULL")}
+    assert people not in kept
+    assert things in kept
+    assert not rows_of("SELECT FROM subject_key WHERE subject_id = :id", id=people.bytes)
+    assert f"rejects/{people}" not in _files()
+    assert f"rejects/{things}" in _files()
+
+
+def test_a_restored_database_loses_refused_rows_and_their_files_at_once(town: Town, tmp_path: Path) -> None:
+    people = refused_load("population", tmp_path, "phone", "x")
+    path = get_settings().erasure_ledger_file()
+    line = Line(
+        now(),
+        SubjectType.HUMAN,
+        human(GONE_IDENTITY.id_type, GONE_IDENTITY.id_number),
+        (),
+        ErasureReason.UNLAWFUL,
+        new_id(),
+    )
+    erasure_ledger.append(path, line)
+    with transaction(engine_for("zw_worker")) as session:
+        assert erasure.replay(session, ledger_path=path) == 1
+    assert not rows_of("SELECT FROM subject_key WHERE subject_id = :id", id=people.bytes)
+    assert f"rejects/{people}" not in _files()
+
+
+def test_no_file_is_removed_while_pushes_wait(town: Town, drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The object store may be slow: an erasure does not wait for it, and tries again until it answers."""
+    approve(erasure_id := ask(**by_identity()))
+    before = set(_files())
+    with monkeypatch.context() as patched, transaction(engine_for("zw_worker")) as session:
+        patched.setattr(LocalObjects, "delete", _out_of_reach)
+        erasure.erase(session, erasure_id=erasure_id, ledger_path=get_settings().erasure_ledger_file())
+        gone = session.connection().execute(text("SELECT FROM photo WHERE id = :id"), {"id": town.photo_ids[0]})
+        assert not gone.all()
+    assert set(_files()) == before
+    drain()
+    assert not [name for name in _files() if str(town.photo_ids[0]) in name]
+
+
 def test_nothing_happens_before_a_second_person_approves(town: Town, drain: Drain) -> None:
     erasure_id = ask(**by_identity())
     drain()
@@ -435,6 +497,23 @@ def test_a_push_and_an_erasure_never_overlap(town: Town, monkeypatch: pytest.Mon
     with Session(engine_for("zw_worker")) as one, Session(engine_for("zw_worker")) as other:
         erased.hold_off(one)
         erased.hold_off(other)
+
+
+def refused_load(dataset: str, folder: Path, column: str, value: str) -> UUID:
+    """A load of eight synthetic rows of which the first, about `GONE` where it is of people, is refused."""
+    spec, path = SPECS[dataset], folder / f"{dataset}-refused.csv"
+    lines = [flat(spec, synthetic.MAKERS[dataset](number)) for number in range(8)]
+    lines[0][[one.name for one in spec.columns].index(column)] = value
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([[one.title for one in spec.columns], *lines])
+    with transaction(engine_for("zw_worker")) as session:
+        snapshot = registry.import_path(session, dataset, path, actor="test")
+        assert (snapshot.rejected, snapshot.reject_key) == (1, f"rejects/{snapshot.id}")
+        return snapshot.id
+
+
+def _out_of_reach(_store: LocalObjects, _key: str) -> None:
+    raise AssertionError("the object store was asked under the gate")
 
 
 def _files() -> list[str]:
