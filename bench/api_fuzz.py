@@ -106,7 +106,7 @@ def fuzz(
 
 def _outcome(login: str, report: dict[str, Any], said: str) -> Outcome:
     cases = report["test_cases"]
-    failures = cases["unique_failures"] + cases["errored"] + len(report["errors"])
+    failures = cases["unique_failures"] + max(cases["errored"], len(report["errors"]))
     operations = report["operations"]
     complete = operations["tested"] == operations["selected"]
     return Outcome(login, cases["generated"], failures, operations["tested"], complete, said)

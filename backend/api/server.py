@@ -25,6 +25,9 @@ from backend.core.settings import get_settings
 HEAD_SECONDS = 10.0
 """For the head of a request, and for the rest of a body whose answer has been sent."""
 
+LINGER_SECONDS = 2.0
+"""For a client to take the refusal of what is no HTTP while it still sends."""
+
 
 async def _turned_away(scope: Scope, receive: Receive, send: Send) -> None:
     await render(Unavailable(retry_after=RETRY_AFTER_S), headers={"Connection": "close"})(scope, receive, send)
@@ -45,6 +48,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._waiting: asyncio.TimerHandle | None = None
         self._peer = ""
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,6 +59,8 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         super().data_received(data)
         self._watch()
 
@@ -66,7 +72,18 @@ class BoundedProtocol(H11Protocol):
         head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=b"Bad Request")
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and read on for a moment without looking at it.
+
+        Closed while the client still sends, a connection is reset, and the client never sees the answer.
+        """
+        self._refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._stop_waiting()
+        self._waiting = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -89,6 +106,8 @@ class BoundedProtocol(H11Protocol):
     def _watch(self) -> None:
         """Run the clock while nothing is being answered and we wait for the client to finish a request."""
         cycle = self._last_cycle()
+        if self._refused:
+            return
         answering = cycle is not None and not cycle.response_complete
         if answering or self.transport.is_closing():
             self._stop_waiting()

@@ -164,6 +164,36 @@ def test_too_many_connections_are_turned_away(
     get_settings.cache_clear()
 
 
+def test_what_is_no_http_is_refused_in_the_one_shape_while_it_still_comes() -> None:
+    """Without reading on, the connection would be reset, under the answer if the client is slow to read it."""
+    with _serving(h11_max_incomplete_event_size=1024) as connect:
+        connection = connect()
+        connection.sendall(b"GET /" + b"x" * 5_000)
+        answer = _answer(connection)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b'"bad_request"' in answer
+        assert b"x-request-id: " in answer.lower()
+        assert b"x-frame-options: deny" in answer.lower()
+        for _ in range(10):
+            connection.sendall(b"x" * 50_000)
+        assert connection.recv(1) == b"", "ended in order and not reset"
+
+
+def test_a_refused_client_that_sends_for_ever_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.2)
+    with _serving(h11_max_incomplete_event_size=1024) as connect:
+        connection = connect()
+
+        def is_over() -> bool:
+            try:
+                connection.sendall(b"x" * 5_000)
+            except OSError:
+                return True
+            return False
+
+        until(is_over, seconds=PATIENCE_S, what="the server closes")
+
+
 def test_the_image_starts_the_server_with_the_same_options() -> None:
     entrypoint = " ".join((PROJECT_ROOT / "docker" / "entrypoint").read_text().replace("\\\n", " ").split())
     assert " ".join(SERVER_OPTIONS) in entrypoint
