@@ -107,9 +107,11 @@ def test_who_is_erased_leaves_no_file_behind(town: Town, world: World, drain: Dr
     assert world.client.get(f"{address}/file", headers=world.office("data_steward")).status_code == 410
 
 
+@pytest.mark.parametrize("wall", ["gate", "traces"])
 def test_who_is_erased_while_the_file_is_made_leaves_none(
-    town: Town, world: World, drain: Drain, monkeypatch: pytest.MonkeyPatch
+    town: Town, world: World, drain: Drain, monkeypatch: pytest.MonkeyPatch, wall: str
 ) -> None:
+    """It is seen when the file is noted; and were it not, the file would go with the traces."""
     address, erasure_id = ask(world, **by_identity()), ask_erasure(**by_identity())
     approve(erasure_id)
     real = subject_report.collect
@@ -123,7 +125,11 @@ def test_who_is_erased_while_the_file_is_made_leaves_none(
 
     monkeypatch.setattr(subject_report, "collect", slow)
     with transaction(engine_for("zw_worker")) as session:
+        if wall == "traces":
+            monkeypatch.setattr(subject_access, "erased_among", lambda *_: set())
         subject_access.collect(session, request_id=UUID(address.rsplit("/", 1)[1]))
+    state = world.client.get(address, headers=world.office("data_steward")).json()["state"]
+    assert state == ("expired" if wall == "gate" else "ready")
     drain()
     assert files() == []
     assert world.client.get(f"{address}/file", headers=world.office("data_steward")).status_code == 410
