@@ -96,6 +96,7 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     # log stays off: paths hold ids of people's records.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).setLevel(logging.NOTSET)
     logging.getLogger("uvicorn").propagate = True
     logging.getLogger("uvicorn.access").propagate = False
     logging.getLogger("uvicorn.access").disabled = True

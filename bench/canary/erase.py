@@ -212,11 +212,16 @@ def _strangers_changed(before: Opened, after: Opened, related: set[Key], one: Id
         if table in ("document", "quarantine", "verdict", "photo"):
             own.add(UUID(identifier).bytes)
         own |= before.named[table, identifier] if table == "quarantine" else set()
+    files = {UUID(identifier).bytes for table, identifier in before.hashes if table == "snapshot"}
     for key, digest in before.hashes.items():
         belongs = key in related or key[0] in MOVING or own & before.named[key]
+        belongs = belongs or (key[0] in FILES_OF and files & before.named[key])
         if after.hashes.get(key) != digest and not belongs:
             yield f"changed though it is about somebody else: {key}"
 
+
+FILES_OF = ("snapshot", "subject_key")
+"""A file of refused rows holds many people and goes whole when one of them is erased: its name, and its key."""
 
 MOVING = frozenset({"feed_counter", "device", "session_family", "beat_slot", "login_failure", "server_state"})
 """Counters and times that calls and jobs move on."""
