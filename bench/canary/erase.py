@@ -214,8 +214,8 @@ def _strangers_changed(before: Opened, after: Opened, related: set[Key], one: Id
         own |= before.named[table, identifier] if table == "quarantine" else set()
     files = {UUID(identifier).bytes for table, identifier in before.hashes if table == "snapshot"}
     for key, digest in before.hashes.items():
-        belongs = key in related or key[0] in MOVING or own & before.named[key]
-        belongs = belongs or (key[0] in FILES_OF and files & before.named[key])
+        of_a_file = key[0] in FILES_OF and bool(files & before.named[key])
+        belongs = key in related or key[0] in MOVING or of_a_file or bool(own & before.named[key])
         if after.hashes.get(key) != digest and not belongs:
             yield f"changed though it is about somebody else: {key}"
 
