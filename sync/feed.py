@@ -7,22 +7,13 @@ So commit order is sequence order and no reader ever passes a number that is sti
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.enums import Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """That a document changed in, came to, or left a grid."""
-
-    grid_id: str
-    document_id: UUID
-    kind: Kind
+from sync.known import Touch
 
 
 def touch(session: Session, touches: Iterable[Touch]) -> None:

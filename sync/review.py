@@ -1,7 +1,6 @@
 """What waits for a person: conflicts and quarantined rows, written set-based like everything else of a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,31 +10,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col
 
 from backend.core.crypto import key_ring
-from backend.core.enums import Kind, QuarantineCode, ReviewState
+from backend.core.enums import Kind, ReviewState
 from backend.core.ids import new_id
 from backend.kinds import KINDS, KindSpec
 from backend.models import Quarantine
 from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.records import context_of, nested_subject, subject_of
 from backend.services.sealing import Part, Vault
+from sync.known import Author, Held, Known
 from sync.rules import DELETED, FieldConflict
-from sync.store import Author, Known
 
 MAX_FIELD = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A row to be quarantined, with all its bytes."""
-
-    kind: Kind
-    code: QuarantineCode
-    content: bytes
-    fingerprint: bytes
-    places: list[str]
-    document_id: UUID | None
-    op: UUID | None
-    grid_id: str | None
 
 
 def write_conflicts(

@@ -1,7 +1,6 @@
 """What a push reads and writes, set-based: one statement a table for a whole batch, however many rows it has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,98 +9,13 @@ import msgspec
 from sqlalchemy import text
 from sqlmodel import Session
 
-from backend.core.enums import Kind, Outcome
+from backend.core.enums import Kind
 from backend.kinds import Document
 from backend.kinds.base import moment
-from backend.services.documents import lock
 from backend.services.records import SealedRow, StoredRow, open_rows, seal_rows
 from backend.services.sealing import Vault, subjects_in
+from sync.known import Author, Entry, Known, Version, Wanted, Written
 from sync.rules import DELETED, State
-
-__all__ = [
-    "Author",
-    "Entry",
-    "Known",
-    "Version",
-    "Wanted",
-    "Written",
-    "has_unreadable_parts",
-    "lock",
-    "read",
-    "write_ledger",
-    "write_versions",
-]
-
-
-@dataclass(slots=True)
-class Version:
-    """One version of a document, opened."""
-
-    version: int
-    op: UUID
-    grid_id: str
-    state: State
-
-
-@dataclass(slots=True)
-class Known:
-    """All that the server knows of one document and that a batch needs.
-
-    `hidden`: the document is there and the caller may not see it, so its version stands here without content.
-    """
-
-    id: UUID
-    kind: Kind | None = None
-    master: Version | None = None
-    hidden: bool = False
-    named: dict[UUID, Version] = field(default_factory=dict)
-    ops: set[UUID] = field(default_factory=set)
-    last_pushed: tuple[State, int] | None = None
-    fingerprints: dict[UUID, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A row that a batch pushes: which versions and ledger entries of its document matter."""
-
-    document_id: UUID
-    op: UUID
-    assumed_op: UUID | None
-    deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A ledger row to be written, with the pushed content that the next edit is compared against."""
-
-    document_id: UUID
-    op: UUID
-    kind: Kind
-    outcome: Outcome
-    fingerprint: bytes
-    base_version: int | None = None
-    version: int | None = None
-    pushed: State | None = None
-    client_time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A version to be written."""
-
-    document_id: UUID
-    kind: Kind
-    version: Version
-    captured_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who pushes; both are absent for the server's own versions."""
-
-    account_id: UUID | None
-    device_id: UUID | None
-
 
 SealedStates = Mapping[tuple[UUID, int], SealedRow]
 """What was sealed in a batch, by document and state."""

@@ -10,7 +10,9 @@ from backend.kinds import Document
 from backend.models import Case
 from backend.models import Document as StoredDocument
 from backend.services.case_numbers import case_number
-from sync import feed, service, store
+from backend.services.documents import lock
+from sync import feed, service
+from sync.known import Touch
 
 
 @jobs.handler("sync.project_case")
@@ -19,7 +21,7 @@ def project_case(session: Session, case_id: str) -> None:
 
     The lock comes before the read: of two runs at once, the later one must not publish what it read earlier.
     """
-    store.lock(session, [UUID(case_id)])
+    lock(session, [UUID(case_id)])
     case = session.get(Case, UUID(case_id))
     if case is None:
         raise jobs.Discard("case_unknown")
@@ -34,7 +36,7 @@ def announce(session: Session, *, document_id: str) -> None:
     document = session.get(StoredDocument, UUID(document_id))
     if document is None:
         raise jobs.Discard("document_unknown")
-    feed.touch(session, [feed.Touch(document.grid_id, document.id, document.kind)])
+    feed.touch(session, [Touch(document.grid_id, document.id, document.kind)])
 
 
 @jobs.handler("sync.republish")

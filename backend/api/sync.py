@@ -16,6 +16,7 @@ from backend.services.sessions import Caller
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
 from sync import service
+from sync.checkpoints import read_checkpoint
 from sync.schemas import Claims, check_schema_version
 
 router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
@@ -124,7 +125,7 @@ def pull(
         session,
         caller=caller,
         kind=kind,
-        checkpoint=pull_room.read_checkpoint(checkpoint),
+        checkpoint=read_checkpoint(checkpoint),
         limit=limit,
         claims=said,
     )

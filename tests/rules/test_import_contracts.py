@@ -59,6 +59,7 @@ def test_the_tree_keeps_its_contracts(tree: Path) -> None:
         ("backend/kinds/planted.py", "import sqlmodel", "Rules and kinds are pure"),
         ("workflows/deadlines/rules.py", "import backend.core.clock", "Rules and kinds are pure"),
         ("media/rules.py", "import sqlalchemy", "Rules and kinds are pure"),
+        ("sync/core.py", "import sync.store", "The core of the sync does no I/O"),
     ],
 )
 def test_a_planted_breach_is_found(tree: Path, module: str, statement: str, contract: str) -> None:

@@ -1,0 +1,244 @@
+"""The sans-IO core of a push: what becomes of a batch of rows, decided in memory.
+
+The same code runs in the API, between reads and writes of PostgreSQL (`sync.service`), and in the simulator, which
+holds everything in memory (tests/simulation). Nothing here waits, reads a clock, draws a number or talks to anybody:
+keyed fingerprints and the ids of the server's own versions come from functions that the caller gives.
+"""
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from backend.core.enums import COLLECTED_KINDS, Kind, Outcome, QuarantineCode
+from backend.kinds import KINDS, Document
+from sync.known import Entry, Held, Known, Touch, Version, Wanted, Written
+from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
+from sync.schemas import Incoming, Refused, differs, to_wire, tombstone, tombstone_op
+
+NO_FINGERPRINT = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The grids of whoever pushes: held now, held once, and the others that the rows name and that exist."""
+
+    held: Set[str] = frozenset()
+    past: Set[str] = frozenset()
+    others: Set[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Batch:
+    """One push: whose grids count, and the writes that its rows add up to."""
+
+    kind: Kind
+    scope: Scope
+    fingerprint: Callable[[bytes], bytes]
+    new_op: Callable[[], UUID]
+    client_time: datetime | None = None
+    versions: list[Written] = field(default_factory=list)
+    ledger: list[Entry] = field(default_factory=list)
+    conflicts: list[tuple[Known, UUID, FieldConflict]] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    touches: list[Touch] = field(default_factory=list)
+
+
+def wanted(rows: Sequence[Incoming | Refused]) -> list[Wanted]:
+    """What has to be known before the rows can be taken."""
+    return [_wanted(row.id, row) for row in rows if row.id is not None]
+
+
+def take_rows(
+    batch: Batch, rows: Sequence[Incoming | Refused], *, known: dict[UUID, Known], erased: Set[int] = frozenset()
+) -> list[Document]:
+    """Decide the rows in order; the writes gather in the batch. Gives the answer of the push (rule 3).
+
+    `erased` are the positions of rows about people who were erased.
+    """
+    answer: list[Document] = []
+    for place, row in enumerate(rows):
+        entry = known[row.id] if row.id is not None else None
+        if place in erased:
+            answer += _drop(batch, entry, row)
+        elif isinstance(row, Incoming):
+            answer += _take(batch, known[row.id], row)
+        else:
+            answer += _take_refused(batch, entry, row)
+    return answer
+
+
+def write_own(batch: Batch, known: Known, *, state: State, grid_id: str) -> None:
+    """The server's own version of a document, such as the outcome of a case. Equal content adds nothing."""
+    master = Master(known.master.state, known.master.version) if known.master else None
+    base = Base(master.state, master.version) if master else None
+    decision = decide(KINDS[batch.kind], mine=state, base=base, master=master)
+    if decision.changed:
+        _apply(batch, known, decision, op=batch.new_op(), grid_id=grid_id)
+
+
+def write_again(batch: Batch, known: Known) -> None:
+    """The document as it stands, as a new version of the server's."""
+    assert known.master is not None
+    decision = Decision(Outcome.APPLIED, known.master.state, changed=True)
+    _apply(batch, known, decision, op=batch.new_op(), grid_id=known.master.grid_id)
+
+
+def due_checks(batch: Batch) -> Iterator[tuple[UUID, int]]:
+    """Document and version of each cross-check that is due: one a version of a collected record.
+
+    Tombstones have nothing to be checked.
+    """
+    if batch.kind in COLLECTED_KINDS:
+        for entry in batch.versions:
+            if not entry.version.state.deleted:
+                yield entry.document_id, entry.version.version
+
+
+def _wanted(document_id: UUID, row: Incoming | Refused) -> Wanted:
+    if isinstance(row, Incoming):
+        return Wanted(document_id, row.op, row.assumed_op, row.state.deleted)
+    return Wanted(document_id, row.op or document_id, None, deleted=False)
+
+
+def _take(batch: Batch, known: Known, row: Incoming) -> list[Document]:
+    """Decide one row against what is known, in memory, so that a batch may hold several rows of one document."""
+    fingerprint = batch.fingerprint(row.content)
+    seen = known.fingerprints.get(row.op)
+    if seen == fingerprint:
+        return _current(batch, known, row)
+    if seen is not None:
+        _hold(batch, row, QuarantineCode.OP_REUSED, fingerprint)
+        return _current(batch, known, row)
+    if _is_own_tombstone(known, row):
+        return _current(batch, known, row) if known.master else []
+    code = _refusal(batch, known, row)
+    version = known.named.get(row.op)
+    if code is None and version is not None:
+        # The server's own version: equal content is an echo, other content an edit that took its op.
+        if same_state(version.state, row.state):
+            return _current(batch, known, row)
+        code = QuarantineCode.OP_REUSED
+    if code is not None:
+        _hold(batch, row, code, fingerprint)
+        known.fingerprints[row.op] = fingerprint
+        batch.ledger.append(Entry(row.id, row.op, batch.kind, Outcome.QUARANTINED, fingerprint))
+        return _current(batch, known, row)
+    _merge(batch, known, row, fingerprint)
+    return _current(batch, known, row)
+
+
+def _drop(batch: Batch, known: Known | None, row: Incoming | Refused) -> list[Document]:
+    """Keep nothing of a row about somebody who was erased, but its name in the ledger, so that its author hears of it.
+
+    The fingerprint stays empty: it would tell who guesses the content that he guessed right.
+    """
+    if known is None:
+        return []
+    echo = isinstance(row, Incoming) and _is_own_tombstone(known, row)
+    if row.op is not None and row.op not in known.fingerprints and not echo:
+        known.fingerprints[row.op] = NO_FINGERPRINT
+        batch.ledger.append(Entry(known.id, row.op, batch.kind, Outcome.ERASED, NO_FINGERPRINT))
+    if isinstance(row, Incoming):
+        return _current(batch, known, row)
+    return [visible(batch.kind, known, grids=batch.scope.held, op=row.op or known.id)]
+
+
+def _is_own_tombstone(known: Known, row: Incoming) -> bool:
+    """A tombstone that we sent, for whatever reason, means nothing when it comes back (rule 9)."""
+    return row.state.deleted and any(tombstone_op(op) == row.op for op in (*known.ops, known.id))
+
+
+def _refusal(batch: Batch, known: Known, row: Incoming) -> QuarantineCode | None:
+    """Why the row may not be applied by this caller, or None. Both the old and the new grid must be held."""
+    if known.master is not None and known.kind is not batch.kind:
+        return QuarantineCode.ID_TAKEN
+    if known.master is None and row.state.deleted:
+        return QuarantineCode.OUT_OF_SCOPE
+    grids = [known.master.grid_id] if known.master else []
+    grids += [] if row.state.deleted else [row.state.fields["grid_id"]]
+    outside = [grid for grid in grids if grid not in batch.scope.held or known.hidden]
+    if not outside:
+        return None
+    if outside[0] in batch.scope.past:
+        return QuarantineCode.PAST_MEMBERSHIP
+    is_real = known.master is not None or outside[0] in batch.scope.others
+    return QuarantineCode.OUT_OF_SCOPE if is_real else QuarantineCode.UNKNOWN_GRID
+
+
+def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> None:
+    base = _base_of(known, row)
+    master = Master(known.master.state, known.master.version) if known.master else None
+    ahead = is_ahead(rev=row.wire.get("rev"), is_named=row.assumed_op is not None, master=master)
+    decision = decide(KINDS[batch.kind], mine=row.state, base=base, master=master, ahead=ahead)
+    pure = decision.outcome is Outcome.APPLIED
+    if decision.changed:
+        grid_id = decision.result.fields.get("grid_id") or (known.master.grid_id if known.master else "")
+        _apply(batch, known, decision, op=row.op if pure else batch.new_op(), grid_id=grid_id)
+    assert known.master is not None
+    known.last_pushed = (row.state, known.master.version)
+    known.fingerprints[row.op] = fingerprint
+    batch.conflicts += [(known, row.op, conflict) for conflict in decision.conflicts]
+    batch.ledger.append(
+        Entry(
+            row.id,
+            row.op,
+            batch.kind,
+            decision.outcome,
+            fingerprint,
+            base_version=base.version if base else None,
+            version=known.master.version,
+            pushed=row.state,
+            client_time=batch.client_time,
+        )
+    )
+
+
+def _base_of(known: Known, row: Incoming) -> Base | None:
+    named = known.named.get(row.assumed_op) if row.assumed_op else None
+    last = Base(*known.last_pushed) if known.last_pushed else None
+    return choose_base(
+        last_pushed=last,
+        named=Base(named.state, named.version) if named else None,
+        is_named=row.assumed_op is not None,
+    )
+
+
+def _apply(batch: Batch, known: Known, decision: Decision, *, op: UUID, grid_id: str) -> None:
+    """Add a version; a document that moves touches both grids (rule 8)."""
+    before = known.master
+    version = Version((before.version if before else 0) + 1, op, grid_id, decision.result)
+    known.master, known.kind = version, batch.kind
+    known.named[op] = version
+    known.ops.add(op)
+    batch.versions.append(Written(known.id, batch.kind, version, decision.result.fields.get("captured_at")))
+    grids = {grid_id, before.grid_id if before else grid_id}
+    batch.touches += [Touch(grid, known.id, batch.kind) for grid in sorted(grids)]
+
+
+def _take_refused(batch: Batch, known: Known | None, row: Refused) -> list[Document]:
+    """Keep a row that cannot be merged. Its author gets the document as it stands, where the id could be read."""
+    fingerprint = batch.fingerprint(row.content)
+    batch.held.append(Held(batch.kind, row.code, row.content, fingerprint, row.places, row.id, row.op, row.grid_id))
+    return [visible(batch.kind, known, grids=batch.scope.held, op=row.op or known.id)] if known else []
+
+
+def _hold(batch: Batch, row: Incoming, code: QuarantineCode, fingerprint: bytes) -> None:
+    grid_id = row.state.fields.get("grid_id")
+    batch.held.append(Held(batch.kind, code, row.raw, fingerprint, [], row.id, row.op, grid_id))
+
+
+def _current(batch: Batch, known: Known, row: Incoming) -> list[Document]:
+    """The authoritative document where it differs from the pushed one (rule 3), as far as the caller may see it."""
+    document = visible(batch.kind, known, grids=batch.scope.held, op=row.op)
+    return [document] if differs(row.wire, document) else []
+
+
+def visible(kind: Kind, known: Known, *, grids: Set[str], op: UUID) -> Document:
+    """The document as it stands, or a tombstone where there is none for this caller."""
+    master = known.master
+    if master is None or known.kind is not kind:
+        return tombstone(kind, known.id, version=0, op=op)
+    if master.state.deleted or master.grid_id not in grids:
+        return tombstone(kind, known.id, version=master.version, op=master.op)
+    return to_wire(known.id, fields=master.state.fields, version=master.version, op=master.op)
