@@ -14,7 +14,7 @@ from backend.demo.wechat_api import FakeWechatApi, WechatSender
 from backend.kinds.geodesy import SCALE, gcj02_from_wgs84, to_wgs84
 from bench.canary import files, records
 from bench.canary.answers import Recorder
-from bench.canary.people import Identity, degrees_writings
+from bench.canary.people import Identity, corners, degrees_writings
 from bench.canary.records import Json
 from tests.world import Handheld, World, until
 from workflows.channels import hook
@@ -173,12 +173,16 @@ class Drive:
                 self.client.post("/channels/wechat", params=call.params, content=call.body)
 
     def _note_place(self, one: Identity, lat: float, lon: float) -> None:
-        """WeChat writes six decimals of GCJ-02: that writing counts as well, and what becomes of it in WGS-84."""
+        """WeChat writes six decimals of GCJ-02: that writing counts as well, and what becomes of it in WGS-84.
+
+        A writing that a corner of a grid has too counts for nobody: it stands in the table of grids for all to read.
+        """
         said = [round(angle, 6) for angle in gcj02_from_wgs84(lat, lon)]
         back = to_wgs84(said[0], said[1], Datum.GCJ02)
-        for name, angles in (("lat", (said[0], back[0])), ("lon", (said[1], back[1]))):
-            for angle in angles:
-                self.reported[name] |= dict.fromkeys(degrees_writings(round(angle * SCALE)), one.number)
+        for place, name in enumerate(("lat", "lon")):
+            for angle in (said[place], back[place]):
+                writings = set(degrees_writings(round(angle * SCALE))) - corners()[place]
+                self.reported[name] |= dict.fromkeys(writings, one.number)
 
     def photograph(self) -> None:
         """Handhelds send photographs with metadata, in one piece and by tus with a telling file name."""

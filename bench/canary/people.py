@@ -92,17 +92,21 @@ def identity(number: int) -> Identity:
 @lru_cache(maxsize=1)
 def _places() -> tuple[list[int], list[int]]:
     """Coordinates with the marks, without those that a corner of a grid happens to have."""
-    lats, lons = _corners()
+    lats, lons = corners()
     return _free(226_100_001, 226_199_999, lats), _free(1_143_100_001, 1_143_199_999, lons)
 
 
-def _free(first: int, last: int, taken: set[str]) -> list[int]:
+def _free(first: int, last: int, taken: frozenset[str]) -> list[int]:
     places = (angle for angle in range(first, last, STRIDE) if angle % 10)
     free = [angle for angle in places if not taken.intersection(degrees_writings(angle))]
     return free[:MOST]
 
 
-def _corners() -> tuple[set[str], set[str]]:
-    corners = [corner for grid in grids() for corner in grid.ring]
-    lats = {writing for _, lat in corners for writing in degrees_writings(round(lat * SCALE))}
-    return lats, {writing for lon, _ in corners for writing in degrees_writings(round(lon * SCALE))}
+@lru_cache(maxsize=1)
+def corners() -> tuple[frozenset[str], frozenset[str]]:
+    """Every writing of the latitudes and longitudes of the synthetic grids' corners, which are public and readable."""
+    found = [corner for grid in grids() for corner in grid.ring]
+    return (
+        frozenset(writing for _, lat in found for writing in degrees_writings(round(lat * SCALE))),
+        frozenset(writing for lon, _ in found for writing in degrees_writings(round(lon * SCALE))),
+    )

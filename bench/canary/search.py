@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.canary.needles import WINDOW, Searcher, Sighting
@@ -70,7 +70,7 @@ def _search(pieces: Sequence[_Piece]) -> list[Found]:
             file.seek(piece.start)
             buffer = file.read(CHUNK + WINDOW)
         found += [
-            Found(piece.place, str(piece.file), sighting)
+            Found(piece.place, str(piece.file), replace(sighting, offset=piece.start + sighting.offset))
             for sighting in _searcher.search(buffer)
             if sighting.offset < CHUNK
         ]

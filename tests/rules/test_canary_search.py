@@ -1,12 +1,15 @@
 """The searcher behind `make canaries` finds what was planted, wherever and however, and nothing else."""
 
 import random
+from pathlib import Path
 
 import pytest
 from stdnum.cn import ric
 
+from bench.canary import search as file_search
 from bench.canary.needles import Searcher, writings_of
-from bench.canary.people import MOST, identity
+from bench.canary.people import MOST, corners, identity
+from bench.canary.places import Place
 
 SOME = [identity(number) for number in (0, 1, 77, 9_999, MOST - 1)]
 VALUES = [
@@ -71,3 +74,21 @@ def test_masked_writings_are_no_sightings() -> None:
             masking.mask_date(one.birth_date),
         ]
         assert Searcher(SOME).search("，".join(masked).encode()) == []
+
+
+def test_a_sighting_is_told_by_its_place_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_search, "CHUNK", 1000)
+    file = tmp_path / "dump"
+    file.write_bytes(b"." * 2345 + SOME[2].phone.encode() + b"." * 400)
+    file_search._begin([SOME[2].number], {})
+    pieces = list(file_search._pieces([Place("here", (file,))]))
+    assert [found.sighting.offset for found in file_search._search(pieces)] == [2345]
+
+
+def test_no_canary_lives_at_a_corner_of_a_grid() -> None:
+    lats, lons = corners()
+    everyone = [identity(number).values() for number in range(MOST)]
+    assert lats
+    assert not any(lats.intersection(one["lat"]) for one in everyone)
+    assert lons
+    assert not any(lons.intersection(one["lon"]) for one in everyone)
