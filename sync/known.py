@@ -5,6 +5,7 @@ The API fills and writes them with PostgreSQL (`sync.store`, `sync.review`, `syn
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from backend.core.enums import Kind, Outcome, QuarantineCode
@@ -95,8 +96,7 @@ class Held:
     grid_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(NamedTuple):
     """That a document changed in, came to, or left a grid."""
 
     grid_id: str

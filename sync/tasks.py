@@ -8,11 +8,9 @@ from backend import jobs
 from backend.core.enums import Kind
 from backend.kinds import Document
 from backend.models import Case
-from backend.models import Document as StoredDocument
 from backend.services.case_numbers import case_number
 from backend.services.documents import lock
-from sync import feed, service
-from sync.known import Touch
+from sync import service
 
 
 @jobs.handler("sync.project_case")
@@ -28,15 +26,6 @@ def project_case(session: Session, case_id: str) -> None:
     if case.grid_id is None:  # of a report outside all grids: there is no handheld to tell
         return
     service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
-
-
-@jobs.handler("sync.announce")
-def announce(session: Session, *, document_id: str) -> None:
-    """Number a document anew in its grid's feed, so that handhelds fetch what became of it: a tombstone."""
-    document = session.get(StoredDocument, UUID(document_id))
-    if document is None:
-        raise jobs.Discard("document_unknown")
-    feed.touch(session, [Touch(document.grid_id, document.id, document.kind)])
 
 
 @jobs.handler("sync.republish")

@@ -154,7 +154,11 @@ class FeedCounter(SQLModel, table=True):
 
 
 class Feed(SQLModel, table=True):
-    """The latest touch of a document in a grid. `first_seq` is the sequence at which the grid first saw it."""
+    """The latest touch of a document in a grid. `first_seq` is the sequence at which the grid first saw it.
+
+    `written_in` is the number of the transaction that touched it last: by it the database refuses a change of a
+    document that nobody would hear of (migration 0020).
+    """
 
     __tablename__ = "feed"
     __table_args__ = (Index("uq_feed_grid_id_kind_seq", "grid_id", "kind", "seq", "document_id", unique=True),)
@@ -164,3 +168,4 @@ class Feed(SQLModel, table=True):
     kind: Kind = enum_field(Kind)
     seq: int = Field(sa_type=BigInteger)
     first_seq: int = Field(sa_type=BigInteger)
+    written_in: int | None = Field(default=None, sa_type=BigInteger)

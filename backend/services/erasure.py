@@ -21,7 +21,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import ErasureState, SourceType, SubjectType
+from backend.core.enums import ErasureState, Kind, SourceType, SubjectType
 from backend.core.ids import new_id
 from backend.kinds import KINDS, identity_of
 from backend.models import AccessRequest, Citizen, Document, DocumentVersion, Erasure, Report
@@ -33,6 +33,7 @@ from backend.services import (
     erasure_ledger,
     erasure_photos,
     erasure_quarantine,
+    feed,
     file_removal,
     sealing,
 )
@@ -43,7 +44,6 @@ from backend.services.registry_specs import SPECS
 ACTOR = "life.erasure"
 ERASE_JOB = "life.erase"
 TRACES_JOB = "life.erase_traces"
-ANNOUNCE_JOB = "sync.announce"
 REPUBLISH_JOB = "sync.republish"
 HUMAN_KINDS = [kind.value for kind, spec in KINDS.items() if spec.subject_is_human]
 HUMAN_DATASETS = [code for code, spec in SPECS.items() if spec.kind_spec.subject_is_human]
@@ -51,6 +51,7 @@ LOAD_AWAITED = timedelta(minutes=10)
 LOADS_AWAITED = 3
 
 Counts = dict[str, int]
+Buried = list[feed.Touch]
 
 
 @dataclass(slots=True)
@@ -76,12 +77,14 @@ def erase(session: Session, *, erasure_id: UUID, ledger_path: Path) -> None:
         return
     erased.take_turn(session)
     target = target_of(session, request)
-    request.report = _forget(session, target)
+    buried: Buried = []
+    request.report = _forget(session, target, buried)
     request.subject, request.id_index, request.state = target.subject, None, ErasureState.ERASING
     line = Line(now(), target.type, target.subject, tuple(sorted(target.documents)), request.reason, request.id)
     erasure_ledger.append(ledger_path, line)
     jobs.enqueue(session, TRACES_JOB, key=f"{erasure_id}:0", erasure_id=str(erasure_id), tries=0)
     audit.record(session, actor=ACTOR, action="erased", object_type="erasure", object_id=str(erasure_id))
+    feed.touch(session, buried)
 
 
 def remove_traces(session: Session, *, erasure_id: UUID, tries: int) -> None:
@@ -92,7 +95,8 @@ def remove_traces(session: Session, *, erasure_id: UUID, tries: int) -> None:
     request = session.exec(select(Erasure).where(Erasure.id == erasure_id).with_for_update()).first()
     if request is None or request.state is not ErasureState.ERASING or request.subject is None:
         return
-    found = _remove_traces(session, [request.subject])
+    buried: Buried = []
+    found = _remove_traces(session, [request.subject], buried)
     found["access_file"] = erasure_files.drop_reports(session, [request.subject])
     if request.subject_type is not SubjectType.CITIZEN and request.subject != _bytes_of(request.document_id):
         found["reject_file"] = erasure_files.drop_rejects(session)
@@ -101,9 +105,11 @@ def remove_traces(session: Session, *, erasure_id: UUID, tries: int) -> None:
         payload = {"erasure_id": str(erasure_id), "tries": tries + 1}
         again = jobs.NewJob(TRACES_JOB, f"{erasure_id}:{tries + 1}", payload, delay=LOAD_AWAITED)
         jobs.enqueue_many(session, [again])
-        return
-    request.state, request.finished_at = ErasureState.DONE, now()
-    audit.record(session, actor=ACTOR, action="traces_removed", object_type="erasure", object_id=str(erasure_id))
+    else:
+        request.state, request.finished_at = ErasureState.DONE, now()
+        audit.record(session, actor=ACTOR, action="traces_removed", object_type="erasure", object_id=str(erasure_id))
+    session.flush()
+    feed.touch(session, buried)
 
 
 def replay(session: Session, *, ledger_path: Path) -> int:
@@ -119,8 +125,9 @@ def replay(session: Session, *, ledger_path: Path) -> int:
     if not lines:
         return 0
     erased.take_turn(session)
-    counts = {line.run: _forget(session, _target_of_line(line)) for line in lines.values()}
-    traces = _remove_traces(session, [line.subject for line in lines.values()])
+    buried: Buried = []
+    counts = {line.run: _forget(session, _target_of_line(line), buried) for line in lines.values()}
+    traces = _remove_traces(session, [line.subject for line in lines.values()], buried)
     for line in lines.values():
         _note_replayed(session, line, counts[line.run])
     file_removal.remove_waiting(session)
@@ -128,6 +135,7 @@ def replay(session: Session, *, ledger_path: Path) -> int:
         session, actor=ACTOR, action="erasures_replayed", object_type="erasure", object_id="ledger", lines=len(lines)
     )
     audit.record(session, actor=ACTOR, action="traces_removed", object_type="erasure", object_id="ledger", **traces)
+    feed.touch(session, buried)
     return len(lines)
 
 
@@ -143,9 +151,11 @@ def remove_leftovers(session: Session, since: datetime) -> int:
     gone = sealing.erased_among(session, sealing.subjects_in(row.sealed for row in rows))
     named = [row for row in rows if gone & sealing.subjects_in([row.sealed])]
     own = [row.id for row in named if row.kind in HUMAN_KINDS]
-    found += _bury(session, own).get("document", 0)
+    buried: Buried = []
+    found += _bury(session, own, buried).get("document", 0)
     nesting = [row.id for row in named if row.kind not in HUMAN_KINDS]
     _republish(session, nesting)
+    feed.touch(session, buried)
     return found + len(nesting)
 
 
@@ -219,10 +229,10 @@ def _target_of_line(line: Line) -> Target:
     return Target(line.type, line.subject, documents=set(line.documents), citizen_id=citizen)
 
 
-def _forget(session: Session, target: Target) -> Counts:
+def _forget(session: Session, target: Target, buried: Buried) -> Counts:
     """Destroy the keys of a target, and bury and unlink what is its own."""
     counts = {"keys": sealing.destroy_keys(session, [target.subject])}
-    counts |= _bury(session, target.documents)
+    counts |= _bury(session, target.documents, buried)
     if target.id_index is not None:
         key = {"key": target.id_index.hex(), "datasets": HUMAN_DATASETS}
         counts["business_record"] = session.connection().execute(_DELETE_RECORDS_BY_KEY, key).rowcount
@@ -239,8 +249,11 @@ def _bytes_of(document_id: UUID | None) -> bytes | None:
     return document_id.bytes if document_id is not None else None
 
 
-def _bury(session: Session, document_ids: Iterable[UUID]) -> Counts:
-    """Turn documents into tombstones, empty their history, and have the handhelds told. Buried ones are left alone."""
+def _bury(session: Session, document_ids: Iterable[UUID], buried: Buried) -> Counts:
+    """Turn documents into tombstones and empty their history. Buried ones are left alone.
+
+    Each is added to `buried`, for the handhelds to be told: the caller touches the feed when all else is written.
+    """
     ids = sorted(document_ids)
     if not ids:
         return {}
@@ -248,20 +261,17 @@ def _bury(session: Session, document_ids: Iterable[UUID]) -> Counts:
     counts = {"keys": sealing.destroy_keys(session, [document_id.bytes for document_id in ids])}
     run = session.connection().execute
     counts["devices"] = run(_DEVICES, {"ids": ids, "now": now()}).scalar_one()
-    buried = list(run(_BURY, {"ids": ids, "ops": [new_id() for _ in ids], "now": now()}))
-    counts["document"] = len(buried)
+    rows = list(run(_BURY, {"ids": ids, "ops": [new_id() for _ in ids], "now": now()}))
+    buried += [(row.grid_id, row.id, Kind(row.kind)) for row in rows]
+    counts["document"] = len(rows)
     counts = _sum(counts, _empty_history(session, SourceType.DOCUMENT, ids))
     counts = _sum(counts, erasure_photos.forget(session, source_type=SourceType.DOCUMENT, source_ids=ids))
-    jobs.enqueue_many(
-        session,
-        [jobs.NewJob(ANNOUNCE_JOB, f"{row.id}:{row.version}", {"document_id": str(row.id)}) for row in buried],
-    )
     audit.record_many(
         session,
         actor=ACTOR,
         action="document_erased",
         object_type="document",
-        entries=[(str(row.id), {"version": row.version}) for row in buried],
+        entries=[(str(row.id), {"version": row.version}) for row in rows],
     )
     return counts
 
@@ -293,12 +303,12 @@ def _forget_citizen(session: Session, citizen_id: UUID) -> Counts:
     return _sum(counts, erasure_photos.forget(session, source_type=SourceType.REPORT, source_ids=report_ids))
 
 
-def _remove_traces(session: Session, subjects: Sequence[bytes]) -> Counts:
+def _remove_traces(session: Session, subjects: Sequence[bytes], buried: Buried) -> Counts:
     """Go through the big tables for ciphertexts of destroyed keys. Rows name their subjects in the open."""
     run = session.connection().execute
     run(PATIENCE)
     named: dict[str, Any] = {"subjects": list(subjects), "kinds": HUMAN_KINDS, "datasets": HUMAN_DATASETS}
-    counts = _bury(session, [row.id for row in run(_OWN_DOCUMENTS, named)])
+    counts = _bury(session, [row.id for row in run(_OWN_DOCUMENTS, named)], buried)
     nesting = [row.id for row in run(_NESTING, named)]
     _republish(session, nesting)
     found = {
@@ -344,11 +354,12 @@ _BURY = text(
             device_id = NULL, captured_at = NULL, updated_at = :now
         FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS given (id, op)
         WHERE d.id = given.id AND NOT (d.deleted AND d.sealed IS NULL AND d.body::text = '{}' AND d.device_id IS NULL)
-        RETURNING d.id, d.version, d.op, d.grid_id
+        RETURNING d.id, d.kind, d.version, d.op, d.grid_id
+    ), appended AS (
+        INSERT INTO document_version (document_id, version, op, grid_id, deleted, body, created_at)
+        SELECT id, version, op, grid_id, true, '{}', :now FROM buried
     )
-    INSERT INTO document_version (document_id, version, op, grid_id, deleted, body, created_at)
-    SELECT id, version, op, grid_id, true, '{}', :now FROM buried
-    RETURNING document_id AS id, version
+    SELECT id, kind, version, grid_id FROM buried
     """
 )
 _EMPTY_HISTORY = text(
