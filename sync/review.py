@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col
 
 from backend.core.crypto import key_ring
-from backend.core.enums import Kind, ReviewState
+from backend.core.enums import Kind, QuarantineState
 from backend.core.ids import new_id
 from backend.kinds import KINDS, KindSpec
 from backend.models import Quarantine
@@ -102,7 +102,7 @@ def write_quarantine(
             "places": row.places,
             "fingerprint": row.fingerprint,
             "payload": payload,
-            "state": ReviewState.OPEN,
+            "state": QuarantineState.OPEN,
             "created_at": now,
         }
         for row, payload in zip(fresh.values(), seal_all(vault, kept), strict=True)

@@ -86,11 +86,22 @@ class Hardness(StrEnum):
     SOFT = "soft"
 
 
-class ReviewState(StrEnum):
-    """Where a conflict or a quarantined row stands with the people who decide it."""
+class ConflictState(StrEnum):
+    """Where a conflict stands between those who decide it and the one who collected the value (`sync.review_rules`)."""
 
     OPEN = "open"
     RESOLVED = "resolved"
+    ACCEPTED = "accepted"
+    CONTESTED = "contested"
+
+
+class QuarantineState(StrEnum):
+    """What became of a quarantined row. `resolved`: its author pushed the record anew, corrected, and it went in."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+    RELEASED = "released"
+    CORRECTED = "corrected"
     REJECTED = "rejected"
 
 

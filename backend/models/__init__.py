@@ -37,6 +37,7 @@ from backend.models.life import (
 from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
+from backend.models.reviews import ReviewCounter, ReviewStep
 from backend.models.territory import Department, Grid, Membership, TerritoryUnit
 from backend.models.trust import ErasedSubject, ServerState, SubjectKey, Unmasking
 
@@ -86,6 +87,8 @@ __all__ = [
     "Report",
     "RetentionRule",
     "RetentionRun",
+    "ReviewCounter",
+    "ReviewStep",
     "RoutingRule",
     "RuleSet",
     "SecondFactor",

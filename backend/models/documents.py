@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Identity, Index, LargeBinary, text
 from sqlmodel import Field
 
-from backend.core.enums import Hardness, Kind, Outcome, QuarantineCode, ReviewState
+from backend.core.enums import ConflictState, Hardness, Kind, Outcome, QuarantineCode, QuarantineState
 from backend.core.ids import new_id
 from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
 
@@ -71,7 +71,8 @@ class Mutation(SQLModel, table=True):
     """The ledger: one row per (document, op), with the keyed fingerprint of what was pushed and what became of it.
 
     `pushed` is the sealed content of the push: the base of this device's next edit, also after a lost answer.
-    `version` is the document's version after the mutation, absent when it was quarantined.
+    `version` is the document's version after the mutation, absent when it was quarantined. `device_id` is absent where
+    no device pushed: the resolution of a conflict by somebody in an office.
     """
 
     __tablename__ = "mutation"
@@ -84,7 +85,7 @@ class Mutation(SQLModel, table=True):
     op: UUID = Field(primary_key=True)
     seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity(always=True)], nullable=False)
     kind: Kind = enum_field(Kind)
-    device_id: UUID = Field(foreign_key="device.id")
+    device_id: UUID | None = Field(default=None, foreign_key="device.id")
     account_id: UUID = Field(foreign_key="account.id")
     fingerprint: bytes = Field(sa_type=LargeBinary)
     outcome: Outcome = enum_field(Outcome)
@@ -97,10 +98,17 @@ class Mutation(SQLModel, table=True):
 
 
 class Conflict(SQLModel, table=True):
-    """One field on which two honest edits met. The four values are sealed together in `sides`."""
+    """One field on which two honest edits met. The four values are sealed together in `sides`.
+
+    `review_seq` numbers what reviews did to the rows of one account (`ReviewCounter`); absent before the first.
+    """
 
     __tablename__ = "conflict"
-    __table_args__ = (Index("uq_conflict_document_id_op_field", "document_id", "op", "field", unique=True),)
+    __table_args__ = (
+        Index("uq_conflict_document_id_op_field", "document_id", "op", "field", unique=True),
+        Index("ix_conflict_waiting", "id", postgresql_where=text("state IN ('open', 'contested')")),
+        Index("ix_conflict_reviewed", "account_id", "review_seq", postgresql_where=text("review_seq IS NOT NULL")),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     document_id: UUID = Field(foreign_key="document.id")
@@ -112,14 +120,16 @@ class Conflict(SQLModel, table=True):
     sides: bytes | None = sealed_field(default=None)
     device_id: UUID = Field(foreign_key="device.id")
     account_id: UUID = Field(foreign_key="account.id")
-    state: ReviewState = enum_field(ReviewState, default=ReviewState.OPEN)
+    state: ConflictState = enum_field(ConflictState, default=ConflictState.OPEN)
+    review_seq: int | None = Field(default=None, sa_type=BigInteger)
     created_at: datetime = time_field()
 
 
 class Quarantine(SQLModel, table=True):
     """A pushed row that could not be applied, kept whole (encrypted) until a person decides it.
 
-    `payload` is sealed under the humans the row names, else its document (`backend.services.quarantined`).
+    `payload` is sealed under the humans the row names, else its document (`backend.services.quarantined`). It stays
+    after the decision, until `decided_at` is as old as the retention rule says. `review_seq` as of a conflict.
     """
 
     __tablename__ = "quarantine"
@@ -127,6 +137,8 @@ class Quarantine(SQLModel, table=True):
         Index("uq_quarantine_device_id_fingerprint", "device_id", "fingerprint", unique=True),
         Index("ix_quarantine_device_id_state_id", "device_id", "state", "id"),
         Index("ix_quarantine_system", "id", postgresql_where=text("get_byte(payload, 0) < 128")),
+        Index("ix_quarantine_waiting", "id", postgresql_where=text("state = 'open'")),
+        Index("ix_quarantine_reviewed", "account_id", "review_seq", postgresql_where=text("review_seq IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -140,7 +152,9 @@ class Quarantine(SQLModel, table=True):
     places: list[str] = json_field()
     fingerprint: bytes = Field(sa_type=LargeBinary)
     payload: bytes = sealed_field()
-    state: ReviewState = enum_field(ReviewState, default=ReviewState.OPEN)
+    state: QuarantineState = enum_field(QuarantineState, default=QuarantineState.OPEN)
+    review_seq: int | None = Field(default=None, sa_type=BigInteger)
+    decided_at: datetime | None = time_field(default=None)
     created_at: datetime = time_field()
 
 

@@ -214,8 +214,8 @@ RULES: dict[str, Rule] = {
     ),
     "quarantine_decided": Rule(
         "quarantine",
-        _deleting("quarantine", "id", "state <> 'open' AND created_at < :before"),
-        "SELECT min(created_at) FROM quarantine WHERE state <> 'open'",
+        _deleting("quarantine", "id", "state <> 'open' AND coalesce(decided_at, created_at) < :before"),
+        "SELECT min(coalesce(decided_at, created_at)) FROM quarantine WHERE state <> 'open'",
     ),
     "upload": Rule("upload", _remove_uploads, "SELECT min(created_at) FROM upload"),
     "reject_file": Rule(

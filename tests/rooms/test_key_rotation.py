@@ -16,7 +16,7 @@ from backend.cli import app as command_line
 from backend.core.clock import now
 from backend.core.crypto import key_ring, new_secret, version_of
 from backend.core.db import engine_for, transaction
-from backend.core.enums import ImportState, Kind, QuarantineCode, ReviewState
+from backend.core.enums import ImportState, Kind, QuarantineCode, QuarantineState
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.main import create_app
@@ -157,7 +157,7 @@ def old_quarantined(world: World) -> UUID:
     with transaction(engine_for("zw_worker")) as session:
         row = session.exec(select(Quarantine)).one()
         row.payload = key_ring().seal_system(content, context=b"quarantine")
-        row.kind, row.code, row.state = Kind.HOUSE, QuarantineCode.INVALID, ReviewState.OPEN
+        row.kind, row.code, row.state = Kind.HOUSE, QuarantineCode.INVALID, QuarantineState.OPEN
         session.add(row)
         return row.id
 
