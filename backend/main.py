@@ -25,6 +25,7 @@ from backend.api import (
     records,
     reference,
     registry,
+    reviews,
     sessions,
     sync,
     wechat,
@@ -39,7 +40,7 @@ from backend.tasks import BackgroundWaker
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
-    *(registry, records, reference, wechat, notices, overview, life, audit, exports),
+    *(reviews, registry, records, reference, wechat, notices, overview, life, audit, exports),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 

@@ -14,7 +14,7 @@ from backend.core.enums import COLLECTED_KINDS, Kind, Outcome, QuarantineCode
 from backend.kinds import KINDS, Document
 from sync.known import Entry, Held, Known, Touch, Version, Wanted, Written
 from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
-from sync.schemas import Incoming, Refused, differs, to_wire, tombstone, tombstone_op
+from sync.schemas import Incoming, Refused, content_of, differs, to_wire, tombstone, tombstone_op
 
 NO_FINGERPRINT = b""
 
@@ -75,6 +75,18 @@ def write_own(batch: Batch, known: Known, *, state: State, grid_id: str) -> None
     decision = decide(KINDS[batch.kind], mine=state, base=base, master=master)
     if decision.changed:
         _apply(batch, known, decision, op=batch.new_op(), grid_id=grid_id)
+
+
+def write_reviewed(batch: Batch, known: Known, *, state: State, grid_id: str) -> None:
+    """What a reviewer decided as the next version of a document that is there, with its row of the ledger."""
+    op = batch.new_op()
+    _apply(batch, known, Decision(Outcome.APPLIED, state, changed=True), op=op, grid_id=grid_id)
+    assert known.master is not None
+    fingerprint = batch.fingerprint(content_of(known.id, op, state.fields, deleted=state.deleted))
+    version = known.master.version
+    batch.ledger.append(
+        Entry(known.id, op, batch.kind, Outcome.APPLIED, fingerprint, version - 1, version, pushed=state)
+    )
 
 
 def write_again(batch: Batch, known: Known) -> None:

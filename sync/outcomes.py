@@ -1,4 +1,5 @@
-"""What became of a device's mutations: applied, merged, in conflict, or kept for review with the reason and payload."""
+"""What became of a device's mutations: applied, merged, in conflict, or kept for review with the reason and payload;
+and what reviewers decided since about what its account pushed."""
 
 from uuid import UUID
 
@@ -10,18 +11,28 @@ from backend.core.errors import Forbidden
 from backend.kinds import Document
 from backend.services.quarantined import open_all
 from backend.services.sessions import Caller
+from sync.reviewed import reviewed
 
 MAX_LIMIT = 500
 HELD_ROWS = 50
 FIRST_ID = UUID(int=0)
 
 
-def outcomes(session: Session, *, caller: Caller, since: int, limit: int, held_since: UUID = FIRST_ID) -> Document:
+def outcomes(
+    session: Session,
+    *,
+    caller: Caller,
+    since: int,
+    limit: int,
+    held_since: UUID = FIRST_ID,
+    reviewed_since: int = 0,
+) -> Document:
     """Mutations of the calling device after ledger number `since`, oldest first, and its rows that wait for review.
 
     A quarantined row is given back to its author with its payload until it is decided: a create that was refused must
     not vanish from the one who made it. They come in pages of `HELD_ROWS` after the row `held_since`; `held_next` is
-    where the next page starts, null after the last.
+    where the next page starts, null after the last. `reviews` are what the desk decided after `reviewed_since`, the
+    number of a review; they follow the account, so a new handheld hears of what the old one pushed.
     """
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
@@ -32,6 +43,7 @@ def outcomes(session: Session, *, caller: Caller, since: int, limit: int, held_s
     )
     conflicts = _conflicts(session, [(row.document_id, row.op) for row in rows])
     held = _quarantined(session, caller.device_id, held_since)
+    reviews = reviewed(session, caller=caller, since=reviewed_since)
     return {
         "mutations": [
             {
@@ -48,6 +60,8 @@ def outcomes(session: Session, *, caller: Caller, since: int, limit: int, held_s
         "next": rows[-1].seq if rows else since,
         "quarantined": held,
         "held_next": held[-1]["held"] if len(held) == HELD_ROWS else None,
+        "reviews": reviews,
+        "reviews_next": reviews[-1]["seq"] if reviews else reviewed_since,
     }
 
 

@@ -240,7 +240,7 @@ def value_at(spec: KindSpec, state: State, place: str) -> Any:
     """
     if place == DELETED:
         return state.deleted
-    name, member = _split(spec, place)
+    name, member = split_place(spec, place)
     value = state.fields.get(name, ABSENT)
     if member is None:
         return value
@@ -254,7 +254,7 @@ def with_value(spec: KindSpec, state: State, place: str, value: Any) -> State:
     """
     if place == DELETED:
         return State({}, deleted=True) if value is True else state
-    name, member = _split(spec, place)
+    name, member = split_place(spec, place)
     if member is not None:
         value = _with_member(_items(state.fields.get(name)), spec.members[name], member, value)
     fields: Document = {key: item for key, item in state.fields.items() if key != name or value is not ABSENT}
@@ -268,7 +268,8 @@ def same_value(left: Any, right: Any) -> bool:
     return same(left, right)
 
 
-def _split(spec: KindSpec, place: str) -> tuple[str, str | None]:
+def split_place(spec: KindSpec, place: str) -> tuple[str, str | None]:
+    """A conflict's field as the name of a field and, in a list that merges as a set, the id of the member."""
     match = _MEMBER.fullmatch(place)
     if match is None or match["name"] not in spec.members:
         return place, None

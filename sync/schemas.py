@@ -115,9 +115,14 @@ def _checked(
         places = ["_deleted"]
     if places:
         return Refused(QuarantineCode.INVALID, raw, places, *_ids_of(row, raw))
-    content = msgspec.json.encode([document_id, op, fields, deleted], order="sorted")
+    content = content_of(document_id, op, fields, deleted=deleted)
     state = State({} if deleted else normalised(spec, fields), deleted)
     return Incoming(document_id, op, state, _assumed_op(row), content, document, raw)
+
+
+def content_of(document_id: UUID, op: UUID, fields: Document, *, deleted: bool) -> bytes:
+    """What tells a mutation from another one under the same `op`."""
+    return msgspec.json.encode([document_id, op, fields, deleted], order="sorted")
 
 
 def _is_envelope(name: str) -> bool:

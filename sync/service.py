@@ -25,7 +25,7 @@ from backend.services.sessions import Caller
 from sync import core, feed, review, store
 from sync.core import Batch, Scope
 from sync.erased import erased_rows
-from sync.known import Author, Wanted
+from sync.known import Author, Known, Touch, Wanted
 from sync.rules import State
 from sync.schemas import Claims, Incoming, Refused, read_push
 
@@ -113,6 +113,23 @@ def republish(session: Session, *, document_id: UUID) -> None:
     feed.touch(session, batch.touches)
 
 
+def write_reviewed(
+    session: Session, known: Known, state: State, *, kind: Kind, reviewer: UUID, owner: UUID, vault: Vault
+) -> list[Touch]:
+    """Write what a reviewer decided as a version of his, with a ledger row that no device pushed; `known` follows.
+
+    Photos that it names belong to `owner`, who took them. The caller holds the record's lock, and touches the feed with
+    what this gives as the last thing it does.
+    """
+    assert known.master is not None
+    grid_id = known.master.grid_id if state.deleted else state.fields["grid_id"]
+    batch = _batch(kind)
+    core.write_reviewed(batch, known, state=state, grid_id=grid_id)
+    author = Author(reviewer, None)
+    _write(session, batch, author=author, moment=now(), vault=vault, owner=owner)
+    return batch.touches
+
+
 def _scope(session: Session, *, caller: Caller, rows: Sequence[Incoming | Refused], moment: datetime) -> Scope:
     held = territory.held_grids(session, caller.account_id, at=moment)
     named = {str(row.state.fields.get("grid_id")) for row in rows if isinstance(row, Incoming)} - held.keys()
@@ -124,39 +141,51 @@ def _batch(kind: Kind, scope: Scope = NOWHERE, *, client_time: datetime | None =
     return Batch(kind, scope, key_ring().fingerprint, new_id, client_time)
 
 
-def _write(session: Session, batch: Batch, *, author: Author, moment: datetime, vault: Vault) -> None:
+def _write(
+    session: Session,
+    batch: Batch,
+    *,
+    author: Author,
+    moment: datetime,
+    vault: Vault,
+    actor: UUID | None = None,
+    owner: UUID | None = None,
+) -> None:
+    """Write what a batch adds up to, but the feed. In the trail stands `actor`, and photos are of `owner`, where these
+    are others than the author."""
+    doer = str(actor or author.account_id or "sync")
     sealed = store.write_versions(session, batch.versions, author=author, now=moment, vault=vault)
     store.write_ledger(session, batch.ledger, author=author, now=moment, vault=vault, sealed=sealed)
     review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
     held = review.write_quarantine(session, batch.held, author=author, now=moment, vault=vault)
     created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
     review.settle_quarantine(session, created, author=author)
-    _link_photos(session, batch, author)
+    _link_photos(session, batch, owner or author.account_id)
     _ask_for_checks(session, batch)
     audit.record_many(
         session,
-        actor=str(author.account_id or "sync"),
+        actor=doer,
         action="document_written",
         object_type=batch.kind.value,
         entries=[(str(entry.document_id), {"version": entry.version.version}) for entry in batch.versions],
     )
     audit.record_many(
         session,
-        actor=str(author.account_id or "sync"),
+        actor=doer,
         action="row_quarantined",
         object_type=batch.kind.value,
         entries=[(str(row.document_id), {"code": row.code.value}) for row in held],
     )
 
 
-def _link_photos(session: Session, batch: Batch, author: Author) -> None:
+def _link_photos(session: Session, batch: Batch, owner_id: UUID | None) -> None:
     manifests = [
         (entry.document_id, entry.version.state.fields["photos"])
         for entry in batch.versions
         if entry.version.state.fields.get("photos")
     ]
     if manifests:
-        photos.link_photos(session, source_type=SourceType.DOCUMENT, links=manifests, owner_id=author.account_id)
+        photos.link_photos(session, source_type=SourceType.DOCUMENT, links=manifests, owner_id=owner_id)
 
 
 def _ask_for_checks(session: Session, batch: Batch) -> None:

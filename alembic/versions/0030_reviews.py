@@ -4,14 +4,14 @@ A reviewer writes documents of people who pushed them, in grids he does not hold
 and rows it reviews (`zw.review`), and the policies let it write these, within its territory, and nothing else.
 
 Revision ID: 0030
-Revises: 0012
+Revises: 0020
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0030"
-down_revision = "0012"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -15,8 +15,9 @@ from backend.services.epoch import check_epoch
 from backend.services.sessions import Caller
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
-from sync import service
+from sync import resolution, service
 from sync.checkpoints import read_checkpoint
+from sync.review_schemas import Answered, Contested
 from sync.schemas import Claims, check_schema_version
 
 router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
@@ -140,7 +141,28 @@ def outcomes(
     since: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=outcomes_room.MAX_LIMIT)] = 100,
     held_since: UUID = outcomes_room.FIRST_ID,
+    reviewed_since: Annotated[int, Query(ge=0, le=2**62)] = 0,
 ) -> Response:
-    """`next` goes into the next `since`, `held_next`, where it is not null, into the next `held_since`."""
-    page = outcomes_room.outcomes(session, caller=caller, since=since, limit=limit, held_since=held_since)
+    """`next` goes into the next `since`, `reviews_next` into the next `reviewed_since`, and `held_next`, where it is
+    not null, into the next `held_since`."""
+    page = outcomes_room.outcomes(
+        session, caller=caller, since=since, limit=limit, held_since=held_since, reviewed_since=reviewed_since
+    )
     return json_response(page, headers=told)
+
+
+@router.post("/outcomes/{conflict_id}/accept", summary="The collector agrees with the resolution of a conflict")
+def accept(
+    conflict_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("sync.accept"))]
+) -> Answered:
+    return resolution.accept(session, caller=caller, conflict_id=conflict_id)
+
+
+@router.post("/outcomes/{conflict_id}/contest", summary="The collector does not agree: it is decided again, once")
+def contest(
+    conflict_id: UUID,
+    body: Contested,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("sync.contest"))],
+) -> Answered:
+    return resolution.contest(session, caller=caller, conflict_id=conflict_id, asked=body)

@@ -26,6 +26,7 @@ TITLES = {
     "verdicts": "比对结论与依据",
     "cases": "相关案件",
     "conflicts": "并发修改冲突",
+    "reviews": "冲突与待审数据的处理",
     "quarantined": "待审核的上报数据",
     "ledger": "终端上报流水",
     "business_records": "部门业务数据",
@@ -58,6 +59,7 @@ def collect(session: Session, target: Target) -> Report:
         "verdicts": [_part(vault, row, row.id.bytes) for row in run(_VERDICTS, about)],
         "cases": [_plain(row) for row in run(_CASES, about)],
         "conflicts": [_part(vault, row, context_of(row.document_id)) for row in run(_CONFLICTS, named)],
+        "reviews": [_part(vault, row, row.id.bytes) for row in run(_REVIEWS, named)],
         "quarantined": [_part(vault, row, b"quarantine" + row.id.bytes) for row in run(_QUARANTINED, named)],
         "ledger": [_plain(row) for row in run(_LEDGER, named)],
         "business_records": [_record(vault, row) for row in run(_RECORDS, named)],
@@ -140,6 +142,13 @@ _CONFLICTS = text(
     """
     SELECT id, document_id, field, hardness, state, created_at, sides AS sealed FROM conflict
     WHERE document_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
+    """
+)
+_REVIEWS = text(
+    f"""
+    SELECT s.id, s.action, s.from_state, s.to_state, s.role, s.reason, s.at, s.detail AS sealed FROM review_step s
+    LEFT JOIN conflict c ON c.id = s.conflict_id LEFT JOIN quarantine q ON q.id = s.quarantine_id
+    WHERE coalesce(c.document_id, q.document_id) = ANY(CAST(:ids AS uuid[])) OR {NAMES.format("s.detail")} ORDER BY s.id
     """
 )
 _QUARANTINED = text(

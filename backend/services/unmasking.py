@@ -13,7 +13,7 @@ from backend.kinds import Document as Fields
 from backend.kinds.base import Human
 from backend.models import Unmasking
 from backend.services import audit
-from backend.services.record_schemas import Unmasked, UnmaskRequest
+from backend.services.record_schemas import Unmasked, UnmaskReason, UnmaskRequest
 from backend.services.record_search import open_record
 from backend.services.records import subject_of
 from backend.services.sealing import seal_value
@@ -31,13 +31,21 @@ def unmask(session: Session, caller: Caller, document_id: UUID, request: UnmaskR
     names = list(dict.fromkeys(request.fields))
     if unknown := [name for name in names if not _declared(spec, name)]:
         raise Malformed(f"fields: {len(unknown)} not declared by the kind {document.kind.value}")
-    unmasking_id = _note(session, caller, document_id, subject_of(spec, document_id, fields), names, request)
+    subject = subject_of(spec, document_id, fields)
+    unmasking_id = note(session, caller, document_id, subject, names, reason=request.reason, words=request.note)
     values = {name: value for name in names if (value := _value(fields, name)) is not None}
     return Unmasked(id=document_id, unmasking_id=unmasking_id, version=document.version, values=values)
 
 
-def _note(
-    session: Session, caller: Caller, document_id: UUID, subject: bytes, names: list[str], request: UnmaskRequest
+def note(
+    session: Session,
+    caller: Caller,
+    document_id: UUID,
+    subject: bytes,
+    names: list[str],
+    *,
+    reason: UnmaskReason,
+    words: str,
 ) -> UUID:
     """Keep who looked at what and why: codes readable, the words of the reason sealed with the person's own data."""
     unmasking_id = new_id()
@@ -47,8 +55,8 @@ def _note(
             document_id=document_id,
             account_id=caller.account_id,
             fields=names,
-            reason=request.reason.value,
-            note=seal_value(session, subject, request.note, context=unmasking_id.bytes),
+            reason=reason.value,
+            note=seal_value(session, subject, words, context=unmasking_id.bytes),
             at=now(),
         )
     )
@@ -60,7 +68,7 @@ def _note(
         object_type="document",
         object_id=str(document_id),
         unmasking=str(unmasking_id),
-        reason=request.reason.value,
+        reason=reason.value,
         **{f"field_{number}": name for number, name in enumerate(names, start=1)},
     )
     return unmasking_id

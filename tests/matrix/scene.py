@@ -14,11 +14,13 @@ from backend.core.db import dialect_url, transaction
 from backend.core.enums import (
     AccessReason,
     CaseState,
+    ConflictState,
     ErasureReason,
     ErasureState,
     ExportPurpose,
     ExportWhat,
     FileState,
+    Hardness,
     ImportState,
     Kind,
     PhotoState,
@@ -35,6 +37,7 @@ from backend.models import (
     Account,
     Case,
     Citizen,
+    Conflict,
     Derivative,
     Device,
     Document,
@@ -57,7 +60,7 @@ from backend.services.accounts import create_account
 from backend.services.objects import object_store
 from backend.services.registry_rejects import RejectFile
 from backend.services.registry_rows import REASONS, Rejected
-from backend.services.sealing import seal_value
+from backend.services.sealing import Part, Vault, seal_value
 from backend.services.sessions import open_family
 from sync.service import publish
 from tests.matrix.cells import GRID_PLACES, Place, State
@@ -100,6 +103,7 @@ class Things:
     verdict_id: UUID
     case_id: UUID
     report_id: UUID
+    conflict_id: UUID
 
 
 @dataclass
@@ -111,6 +115,7 @@ class Scene:
     photos: dict[Role | None, UUID] = field(default_factory=dict)
     uploads: dict[Role | None, UUID] = field(default_factory=dict)
     notices: dict[Role | None, UUID] = field(default_factory=dict)
+    conflicts: dict[Role | None, UUID] = field(default_factory=dict)
     workers: dict[Place, Person] = field(default_factory=dict)
     postings: dict[Place, UUID] = field(default_factory=dict)
     memberships: dict[Place, UUID] = field(default_factory=dict)
@@ -136,13 +141,15 @@ def build() -> Scene:
             scene.people[role] = _person(session, role)
         _terms(session, scene.people[Role.GRID_WORKER], grids)
         for place, grid_id in grids.items():
-            scene.places[place] = _things(session, place, grid_id)
             scene.workers[place] = _worker_of(session, grid_id)
+            scene.places[place] = _things(session, place, grid_id, scene.workers[place])
             scene.postings[place] = _posting_of(session, scene.workers[place])
             scene.memberships[place] = _membership(session, scene.workers[place], grid_id)
         for owner_role, person in scene.people.items():
             if owner_role is not None:
                 _own_things(session, scene, owner_role, person)
+        worker, held = scene.people[Role.GRID_WORKER], scene.places[Place.HELD]
+        scene.conflicts[worker.role] = _conflict(session, held.document_id, held.grid_id, worker, decided=True)
     return scene
 
 
@@ -257,7 +264,7 @@ def _membership(session: Session, worker: Person, grid_id: str) -> UUID:
     return term.id
 
 
-def _things(session: Session, place: Place, grid_id: str) -> Things:
+def _things(session: Session, place: Place, grid_id: str, worker: Person) -> Things:
     photo_id, document_id = _photo(session, owner_id=None), new_id()
     manifest = {"photo_id": str(photo_id), "sha256": _digest(), "size": len(PICTURE), "mime": "image/jpeg"}
     fields: Json = {
@@ -280,7 +287,32 @@ def _things(session: Session, place: Place, grid_id: str) -> Things:
         verdict_id,
         case_id,
         _report(session, grid_id),
+        _conflict(session, document_id, grid_id, worker),
     )
+
+
+def _conflict(session: Session, document_id: UUID, grid_id: str, worker: Person, *, decided: bool = False) -> UUID:
+    """A conflict about the severity that the worker pushed; the record has none."""
+    assert worker.device_id is not None
+    vault, own = Vault(session), document_id.bytes
+    vault.provide([own])
+    blob = vault.seal([Part(own, ("field",), "severity"), Part(own, ("mine",), "urgent")], context=own)
+    conflict = Conflict(
+        document_id=document_id,
+        kind=Kind.EVENT,
+        grid_id=grid_id,
+        op=new_id(),
+        field="severity",
+        hardness=Hardness.HARD,
+        sides=blob,
+        device_id=worker.device_id,
+        account_id=worker.account_id,
+        state=ConflictState.RESOLVED if decided else ConflictState.OPEN,
+        created_at=now(),
+    )
+    session.add(conflict)
+    session.flush()
+    return conflict.id
 
 
 def _op_of(session: Session, document_id: UUID) -> UUID:

@@ -18,8 +18,8 @@ from backend.kinds.geodesy import SCALE
 from backend.models import Citizen, Document, DocumentVersion, Report, Verdict
 from backend.seed.territory import DEMO_GRIDS, grids, point_in
 from backend.services import records, registry
+from backend.services.evidence import Item, open_evidence
 from backend.services.sealing import Vault, seal_value
-from workflows.crosscheck.evidence import Item, open_evidence
 from workflows.crosscheck.facts import Source
 
 GRID, NEXT_GRID = DEMO_GRIDS[:2]

@@ -15,6 +15,7 @@ from backend.core.enums import Kind, VerdictKind
 from backend.core.ids import new_id
 from backend.models import AuditEntry, Job, RuleSet, Verdict
 from backend.services import registry
+from backend.services.evidence import open_evidence
 from backend.services.records import cell_of
 from backend.services.sealing import Vault, destroy_keys, human
 from tests.rooms.crosscheck_builders import (
@@ -34,7 +35,6 @@ from tests.rooms.crosscheck_builders import (
     verdicts,
 )
 from workflows.crosscheck import service, tasks
-from workflows.crosscheck.evidence import open_evidence
 from workflows.crosscheck.facts import Source
 from workflows.crosscheck.lookup import SnapshotChanged
 

@@ -4,18 +4,14 @@ The entry's side of a comparison belongs to the entry's subject, or to the owner
 side to the human of the business record. The codes around them follow the entry.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from backend.core.enums import Kind, SourceType
 from backend.kinds import KINDS, identity_of
 from backend.services import records
-from backend.services.sealing import Part, Subject, Vault, human, place, subjects_in
+from backend.services.sealing import Part, Subject, human
 from workflows.crosscheck.facts import POPULATION, Decision, Entry, Evidence
-
-Item = dict[str, Any]
-"""One piece as it is opened: field, score, dataset, taken_at, finding; `mine` and `theirs` where there are any."""
 
 
 def subject_of(entry: Entry) -> Subject:
@@ -59,14 +55,3 @@ def _other_subject(kind: Kind, record: Mapping[str, Any], item: Evidence, own: S
     if identity:
         return human(identity.id_type, identity.id_number)
     return _subject_at(kind, record, item, own)
-
-
-def open_evidence(vault: Vault, sealed: Mapping[UUID, bytes | None]) -> dict[UUID, list[Item]]:
-    """The evidence of verdicts by their id, with one read of keys. Values of erased humans are missing."""
-    vault.load(subjects_in(sealed.values()))
-    return {verdict_id: _items(vault.open(blob, context=verdict_id.bytes)) for verdict_id, blob in sealed.items()}
-
-
-def _items(parts: Iterable[Part]) -> list[Item]:
-    placed = place({}, parts)
-    return [item for _, item in sorted(placed.items()) if "field" in item]

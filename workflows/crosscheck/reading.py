@@ -15,11 +15,11 @@ from backend.core.enums import Kind, Role, SourceType, VerdictKind
 from backend.core.errors import NotFound
 from backend.models import Document, Report, Verdict
 from backend.services import territory
+from backend.services.evidence import Item, open_evidence
 from backend.services.masking import shown
 from backend.services.scope import OFFICE_ROLES, in_territory
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
-from workflows.crosscheck.evidence import Item, open_evidence
 from workflows.crosscheck.facts import DERIVED
 from workflows.crosscheck.schemas import EvidenceOut, Summary, VerdictDetail, VerdictOut
 

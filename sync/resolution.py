@@ -1,0 +1,475 @@
+"""Deciding conflicts: a versioned write to the record, the collector's answer to it, and taking it back.
+
+A resolution names the version of the record that was read, like every change from a desk. What it makes is a version
+like any other, with an `op` of its own, in history, ledger, feed and audit; where the chosen values are there already,
+nothing is written but the decision. The collector reads the outcome and accepts or contests it, once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from backend.core.clock import now
+from backend.core.db import act_as
+from backend.core.enums import COLLECTED_KINDS, ConflictState, Kind, Role
+from backend.core.errors import NotFound, PreconditionFailed, ZhiwangError
+from backend.kinds import KINDS
+from backend.models import Conflict, Document, Grid
+from backend.services import erased
+from backend.services.documents import lock
+from backend.services.records import StoredRow, nested_subject, open_rows, subject_of
+from backend.services.scope import in_territory
+from backend.services.sealing import Part, SubjectErased, Vault
+from backend.services.sessions import Caller
+from sync import conflicts, feed, review_steps, service, steward, store
+from sync.conflicts import Opened
+from sync.known import Known, Touch, Wanted
+from sync.review_rules import Action, Choice, Standing, same_value, split_place, value_at, with_value
+from sync.review_schemas import (
+    Answered,
+    Contested,
+    FieldDecision,
+    Resolution,
+    ResolutionOf,
+    Resolved,
+    ResolvedMany,
+    ResolvedOrNot,
+    StepAsked,
+)
+from sync.review_steps import CONFLICT, Past, Step
+from sync.rules import ABSENT, DELETED, State, same_state
+from sync.schemas import faults, normalised
+
+T = TypeVar("T")
+
+
+class ValueGone(ZhiwangError):
+    """The chosen side holds nothing any more: the person it was about was erased. `conflict` names the conflict."""
+
+    code = "conflict_value_gone"
+    status = 409
+    title_zh = "所选的值已依法删除或不存在，请选择其他值"
+    title_en = "The chosen value was erased or is not there; choose another one"
+
+
+class FieldStewarded(ZhiwangError):
+    """A department owns the field (一数一源). Its value, or the one that stands, anybody at the desk may choose."""
+
+    code = "field_stewarded"
+    status = 409
+    title_zh = "该字段以部门业务数据为准，须由数据管理员处理"
+    title_en = "A department owns this field: only a data steward may write a collected value over it"
+
+
+class FieldChanged(ZhiwangError):
+    """A resolution can only be taken back while the field is as it left it. `version` is the record's current one."""
+
+    code = "field_changed"
+    status = 409
+    title_zh = "该字段在处理之后又被修改，不能撤回"
+    title_en = "The field changed since the resolution; it cannot be undone"
+
+
+class RecordDeleted(ZhiwangError):
+    """Fields of a deleted record cannot be set: only whether it is deleted can be decided."""
+
+    code = "record_deleted"
+    status = 409
+    title_zh = "该记录已删除，请先处理其删除冲突"
+    title_en = "The record was deleted; only its deletion can be decided"
+
+
+class RecordUnfit(ZhiwangError):
+    """What the decision would make breaks the form of the kind, or leaves the territory. `places` says where."""
+
+    code = "record_unfit"
+    status = 409
+    title_zh = "处理后的记录不符合规范，请检查所列字段"
+    title_en = "The record as decided would break its form; see the places"
+
+
+@dataclass(slots=True)
+class Desk:
+    """One transaction of a reviewer: what it adds up to."""
+
+    session: Session
+    caller: Caller
+    moment: datetime
+    steps: list[Step] = field(default_factory=list)
+    touches: list[Touch] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Write the steps, tell the authors, and number the records; nothing may follow."""
+        review_steps.write(self.session, self.steps, caller=self.caller, now=self.moment)
+        review_steps.announce(self.session, self.steps)
+        feed.touch(self.session, self.touches)
+
+
+def resolve(session: Session, *, caller: Caller, document_id: UUID, version: int, asked: Resolution) -> Resolved:
+    """Decide conflicts of one record, of which the caller has read `version`.
+
+    `NotFound` where the record or a conflict of it is outside the caller's territory, `PreconditionFailed` where the
+    record has moved on, and the refusals of this module and of `review_steps`. One refusal refuses all.
+    """
+    desk = _open_desk(session, caller, [document_id])
+    resolved = _resolve(desk, document_id, version, asked)
+    desk.close()
+    return resolved
+
+
+def resolve_many(session: Session, *, caller: Caller, asked: Sequence[ResolutionOf]) -> ResolvedMany:
+    """The same for many records, in the order asked; what stands against one of them is its own result."""
+    desk = _open_desk(session, caller, [entry.document_id for entry in asked])
+    results = []
+    for entry in asked:
+        resolved, refusal = tried(desk, partial(_resolve, desk, entry.document_id, entry.version, entry))
+        results.append(
+            ResolvedOrNot(
+                document_id=entry.document_id,
+                resolved=resolved,
+                code=refusal.code if refusal else None,
+                refusal=refusal.extra if refusal else None,
+            )
+        )
+    desk.close()
+    return ResolvedMany(results=results)
+
+
+def undo(session: Session, *, caller: Caller, conflict_id: UUID, version: int, asked: StepAsked) -> Resolved:
+    """Take the last resolution of a conflict back: the field gets the value that it had before, as a new version.
+
+    `FieldChanged` where it is no longer as the resolution left it; other refusals as of `resolve`.
+    """
+    document_id = _document_of(session, caller, conflict_id)
+    desk = _open_desk(session, caller, [document_id])
+    resolved = _undo(desk, document_id, conflict_id, version, asked)
+    desk.close()
+    return resolved
+
+
+def accept(session: Session, *, caller: Caller, conflict_id: UUID) -> Answered:
+    """The collector agrees with a resolution. `NotFound` for a conflict of somebody else."""
+    return _answer(session, caller, conflict_id, Action.ACCEPT, reason=None, note=None)
+
+
+def contest(session: Session, *, caller: Caller, conflict_id: UUID, asked: Contested) -> Answered:
+    """The collector does not agree: the desk decides again. Once only; errors as of `accept`."""
+    return _answer(session, caller, conflict_id, Action.CONTEST, reason=asked.reason, note=asked.note)
+
+
+def tried(desk: Desk, work: Callable[[], T]) -> tuple[T | None, ZhiwangError | None]:
+    """Do one piece of work among many, of which nothing stays where it is refused."""
+    steps, touches = len(desk.steps), len(desk.touches)
+    try:
+        with desk.session.begin_nested():
+            return work(), None
+    except ZhiwangError as refusal:
+        del desk.steps[steps:], desk.touches[touches:]
+        return None, refusal
+
+
+def _open_desk(session: Session, caller: Caller, document_ids: Sequence[UUID]) -> Desk:
+    """Keep erasures waiting, lock the records, and tell the row policies which ones are reviewed."""
+    erased.hold_off(session)
+    act_as(session, {"review": ",".join(map(str, document_ids))})
+    lock(session, document_ids)
+    return Desk(session, caller, now())
+
+
+def _resolve(desk: Desk, document_id: UUID, version: int, asked: Resolution) -> Resolved:
+    vault = Vault(desk.session)
+    ids = [decision.conflict_id for decision in asked.decisions]
+    entries = _of_record(desk, document_id, ids, version, vault)
+    steps = review_steps.past_steps(desk.session, CONFLICT, ids, vault=vault)
+    edges = {
+        entry.conflict.id: review_steps.lawful(
+            CONFLICT, Action.RESOLVE, entry.standing(steps[entry.conflict.id]), desk.caller, reason=asked.reason
+        )
+        for entry in entries
+    }
+    chosen = {
+        entry.conflict.id: _chosen(desk, entry, decision, vault)
+        for entry, decision in zip(entries, asked.decisions, strict=True)
+    }
+    target = _target(desk, entries, chosen, vault)
+    known = _write(desk, entries[0], target, owner=entries[0].conflict.account_id, vault=vault)
+    assert known.master is not None
+    changed = known.master.version != version
+    for entry, decision in zip(entries, asked.decisions, strict=True):
+        edge, reason = edges[entry.conflict.id]
+        step_id = review_steps.new_step_id()
+        value = chosen[entry.conflict.id]
+        shown = value_at(KINDS[entry.conflict.kind], known.master.state, entry.place) if value is KEPT else value
+        desk.steps.append(
+            Step(
+                CONFLICT,
+                entry.conflict.id,
+                len(steps[entry.conflict.id]) + 1,
+                edge,
+                reason,
+                entry.conflict.account_id,
+                step_id,
+                choice=decision.choice.value,
+                version_before=version,
+                version=known.master.version,
+                op=known.master.op if changed else None,
+                detail=_detail(entry, step_id, shown, asked.note, vault),
+            )
+        )
+    return Resolved(
+        document_id=document_id,
+        version=known.master.version,
+        op=known.master.op if changed else None,
+        conflicts={entry.conflict.id: ConflictState.RESOLVED for entry in entries},
+    )
+
+
+class _Kept:
+    """The choice to leave a field as it is, which is no value."""
+
+
+KEPT = _Kept()
+
+
+def _chosen(desk: Desk, entry: Opened, decision: FieldDecision, vault: Vault) -> Any:
+    """The value a decision gives its field; `KEPT` to leave it, `ABSENT` to take it away."""
+    choice = decision.choice
+    if choice is Choice.KEEP:
+        return KEPT
+    if choice in (Choice.MINE, Choice.VALUE) and steward.owns(entry.conflict.kind, entry.place):
+        _check_steward(desk.caller, entry)
+    if choice is Choice.VALUE:
+        return ABSENT if decision.remove else decision.value
+    if choice is Choice.STEWARD:
+        department = steward.value_of(desk.session, entry.document, entry.place, vault=vault)
+        if department is None:
+            raise ValueGone(conflict=str(entry.conflict.id))
+        return department.value
+    value = entry.value(choice.value)
+    if value is ABSENT and not entry.whole:
+        raise ValueGone(conflict=str(entry.conflict.id))
+    return value
+
+
+def _check_steward(caller: Caller, entry: Opened) -> None:
+    if caller.role is not Role.STEWARD:
+        raise FieldStewarded(conflict=str(entry.conflict.id))
+
+
+def _target(desk: Desk, entries: Sequence[Opened], chosen: Mapping[UUID, Any], vault: Vault) -> State:
+    """The record as decided. Whether it is deleted is decided first; then the fields of what is left are set."""
+    record, spec = entries[0], KINDS[entries[0].conflict.kind]
+    state, given = record.state, dict[str, Any]()
+    decisions = [(entry.place, chosen[entry.conflict.id]) for entry in entries]
+    for place, value in sorted(decisions, key=lambda decision: decision[0] != DELETED):
+        if value is KEPT:
+            continue
+        if place in given and not same_value(given[place], value):
+            raise RecordUnfit(places=["two values for one field"])
+        given[place] = value
+        if place == DELETED:
+            state = _deleted_or_not(desk, record, state, value, vault)
+        elif not state.deleted:
+            state = with_value(spec, state, place, value)
+        else:
+            raise RecordDeleted
+    return state
+
+
+def _deleted_or_not(desk: Desk, record: Opened, state: State, value: Any, vault: Vault) -> State:
+    if not isinstance(value, bool):
+        raise RecordUnfit(places=[DELETED])
+    if value is state.deleted:
+        return state
+    if value:
+        return State({}, deleted=True)
+    return _content_before(desk.session, record.document, None, vault)
+
+
+def _content_before(session: Session, document: Document, version: int | None, vault: Vault) -> State:
+    """A version from the history, or the last one that was no tombstone; `ValueGone` where it cannot be read whole."""
+    row = session.connection().execute(_HISTORY, {"id": document.id, "version": version}).first()
+    if row is None:
+        raise ValueGone
+    if row.deleted:
+        return State({}, deleted=True)
+    (fields,) = open_rows(session, [StoredRow(document.id, row.body, row.sealed)], vault=vault)
+    if faults(KINDS[document.kind], fields):
+        raise ValueGone
+    return State(fields)
+
+
+def _of_record(desk: Desk, document_id: UUID, ids: Sequence[UUID], version: int, vault: Vault) -> list[Opened]:
+    """The conflicts of one record that is still as it was read; `NotFound`, `PreconditionFailed`."""
+    entries = conflicts.load(desk.session, desk.caller, ids, vault=vault, for_update=True)
+    if any(entry.document.id != document_id for entry in entries):
+        raise NotFound
+    if entries[0].document.version != version:
+        raise PreconditionFailed(version=entries[0].document.version)
+    return entries
+
+
+def _write(desk: Desk, record: Opened, target: State, *, owner: UUID, vault: Vault) -> Known:
+    """Make the decided content the record's, where it is not that already; what is known of it then."""
+    wanted = [Wanted(record.document.id, record.document.id, None, target.deleted)]
+    known = store.read(desk.session, wanted, device_id=None, vault=vault)[record.document.id]
+    assert known.master is not None
+    if same_state(known.master.state, target):
+        return known
+    spec = KINDS[record.document.kind]
+    if not target.deleted:
+        if places := faults(spec, target.fields):
+            raise RecordUnfit(places=places)
+        target = State(normalised(spec, target.fields))
+        check_grid(desk.session, desk.caller, target.fields["grid_id"])
+    if gone := vault.erased(erased_subjects(record.document.id, record.document.kind, target)):
+        raise SubjectErased(gone)
+    touches = service.write_reviewed(
+        desk.session,
+        known,
+        target,
+        kind=record.document.kind,
+        reviewer=desk.caller.account_id,
+        owner=owner,
+        vault=vault,
+    )
+    desk.touches += touches
+    return known
+
+
+def check_grid(session: Session, caller: Caller, grid_id: str) -> None:
+    """`RecordUnfit` for a grid that is none, or lies outside the reviewer's territory."""
+    query = select(Grid.id).where(Grid.id == grid_id, in_territory(Grid.id, caller))
+    if session.exec(query).first() is None:
+        raise RecordUnfit(places=["grid_id"])
+
+
+def erased_subjects(document_id: UUID, kind: Kind, state: State) -> set[bytes]:
+    """Everybody a version names, and the record itself: whoever of them was erased must not come back by it."""
+    return {document_id.bytes, subject_of(KINDS[kind], document_id, state.fields), *erased.named_in(state.fields)}
+
+
+def _detail(entry: Opened, step_id: UUID, value: Any, note: str | None, vault: Vault) -> bytes | None:
+    """The chosen value and the note, each sealed for whom it is about."""
+    spec = KINDS[entry.conflict.kind]
+    own = subject_of(spec, entry.document.id, entry.state.fields)
+    parts = [] if note is None else [Part(own, ("note",), note)]
+    if value is not ABSENT:
+        is_nested = split_place(spec, entry.place)[0] in spec.nested
+        parts.append(Part(nested_subject(value, own) if is_nested else own, ("value",), value))
+    return review_steps.sealed_detail(vault, step_id, parts)
+
+
+def _undo(desk: Desk, document_id: UUID, conflict_id: UUID, version: int, asked: StepAsked) -> Resolved:
+    vault = Vault(desk.session)
+    (entry,) = _of_record(desk, document_id, [conflict_id], version, vault)
+    steps = review_steps.past_steps(desk.session, CONFLICT, [conflict_id], vault=vault)[conflict_id]
+    edge, reason = review_steps.lawful(CONFLICT, Action.UNDO, entry.standing(steps), desk.caller, reason=asked.reason)
+    last = next(step for step in reversed(steps) if step.action is Action.RESOLVE)
+    target = _restored(desk.session, entry, last, vault)
+    known = _write(desk, entry, target, owner=entry.conflict.account_id, vault=vault)
+    assert known.master is not None
+    step_id = review_steps.new_step_id()
+    desk.steps.append(
+        Step(
+            CONFLICT,
+            conflict_id,
+            len(steps) + 1,
+            edge,
+            reason,
+            entry.conflict.account_id,
+            step_id,
+            version_before=version,
+            version=known.master.version,
+            op=known.master.op if known.master.version != version else None,
+            detail=_detail(entry, step_id, ABSENT, asked.note, vault),
+        )
+    )
+    return Resolved(
+        document_id=document_id,
+        version=known.master.version,
+        op=known.master.op if known.master.version != version else None,
+        conflicts={conflict_id: ConflictState.OPEN},
+    )
+
+
+def _restored(session: Session, entry: Opened, last: Past, vault: Vault) -> State:
+    """The record with the field as it was before a resolution; as it is where that resolution changed nothing."""
+    if last.op is None:
+        return entry.state
+    spec = KINDS[entry.conflict.kind]
+    before = _content_before(session, entry.document, last.version_before, vault)
+    after = _content_before(session, entry.document, last.version, vault)
+    old, left = (value_at(spec, state, entry.place) for state in (before, after))
+    if same_value(old, left):
+        return entry.state
+    whole = entry.place == DELETED and not same_state(entry.state, after)
+    if whole or not same_value(value_at(spec, entry.state, entry.place), left):
+        raise FieldChanged(version=entry.document.version)
+    if entry.place == DELETED:
+        return before
+    if entry.state.deleted:
+        raise FieldChanged(version=entry.document.version)
+    return with_value(spec, entry.state, entry.place, old)
+
+
+def _document_of(session: Session, caller: Caller, conflict_id: UUID) -> UUID:
+    query = (
+        select(Document.id)
+        .join(Conflict, col(Conflict.document_id) == Document.id)
+        .where(
+            Conflict.id == conflict_id,
+            in_territory(Document.grid_id, caller),
+            col(Document.kind).in_(COLLECTED_KINDS),
+        )
+    )
+    found = session.exec(query).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _answer(
+    session: Session, caller: Caller, conflict_id: UUID, action: Action, *, reason: str | None, note: str | None
+) -> Answered:
+    erased.hold_off(session)
+    query = select(Conflict).where(Conflict.id == conflict_id, Conflict.account_id == caller.account_id)
+    conflict = session.exec(query.with_for_update()).first()
+    if conflict is None:
+        raise NotFound
+    vault = Vault(session)
+    steps = review_steps.past_steps(session, CONFLICT, [conflict_id], vault=vault)[conflict_id]
+    standing = Standing(conflict.state, conflict.account_id, [step.action for step in steps])
+    edge, why = review_steps.lawful(CONFLICT, action, standing, caller, reason=reason)
+    step_id = review_steps.new_step_id()
+    own = [] if note is None else [Part(conflict.document_id.bytes, ("note",), note)]
+    desk = Desk(session, caller, now())
+    desk.steps.append(
+        Step(
+            CONFLICT,
+            conflict_id,
+            len(steps) + 1,
+            edge,
+            why,
+            caller.account_id,
+            step_id,
+            detail=review_steps.sealed_detail(vault, step_id, own),
+        )
+    )
+    desk.close()
+    return Answered(conflict=conflict_id, state=ConflictState(edge.target.value))
+
+
+_HISTORY = text(
+    """
+    SELECT body, sealed, deleted FROM document_version
+    WHERE document_id = :id AND CASE WHEN CAST(:version AS integer) IS NULL THEN NOT deleted ELSE version = :version END
+    ORDER BY version DESC LIMIT 1
+    """
+)

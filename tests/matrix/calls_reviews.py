@@ -1,0 +1,68 @@
+"""The desk of conflicts and quarantined rows, and the collector's answer."""
+
+from typing import Any
+
+from tests.matrix.cells import Ask, Call, Cell, Place
+
+WHY = {"reason": "verifying_entry", "note": "合成理由"}
+PLACES = (Place.HELD, Place.NEAR, Place.PAST, Place.FAR, Place.SENT)
+
+
+def _conflict(suffix: str, method: str = "GET", **options: Any) -> Call:
+    def ask(cell: Cell) -> Ask:
+        conflict_id = cell.scene.places[cell.place].conflict_id
+        return Ask(method, f"/reviews/v1/conflicts/{conflict_id}{suffix}", options)
+
+    return Call(ask, places=PLACES, passed={"review_not_allowed"})
+
+
+def _decision(cell: Cell) -> dict[str, Any]:
+    conflict_id = str(cell.scene.places[cell.place].conflict_id)
+    return {"decisions": [{"conflict_id": conflict_id, "choice": "mine"}], "reason": "newer_value"}
+
+
+def _resolve(cell: Cell) -> Ask:
+    path = f"/reviews/v1/documents/{cell.scene.places[cell.place].document_id}/resolve"
+    return Ask("POST", path, {"json": _decision(cell), "headers": {"If-Match": '"1"'}})
+
+
+def _resolve_many(cell: Cell) -> Ask:
+    record = {"document_id": str(cell.scene.places[cell.place].document_id), "version": 1, **_decision(cell)}
+    return Ask("POST", "/reviews/v1/documents/resolve", {"json": {"records": [record]}})
+
+
+def _was_resolved(_: Cell, answer: Any) -> bool:
+    (result,) = answer.json()["results"]
+    assert result["code"] in (None, "not_found"), result
+    return result["code"] is None
+
+
+def _lists(cell: Cell, answer: Any) -> bool:
+    conflict_id = str(cell.scene.places[cell.place].conflict_id)
+    return conflict_id in {conflict["id"] for conflict in answer.json()["conflicts"]}
+
+
+def _answer(what: str, **options: Any) -> Call:
+    """The scene's conflicts were pushed by the worker of the place, who is nobody's caller; `own` is the caller's."""
+
+    def ask(cell: Cell) -> Ask:
+        conflict_id = cell.scene.conflicts.get(cell.role if cell.place is Place.OWN else None)
+        other = cell.scene.places[Place.HELD].conflict_id
+        return Ask("POST", f"/sync/v1/outcomes/{conflict_id or other}/{what}", options)
+
+    return Call(ask, places=(Place.OWN, Place.FAR))
+
+
+CALLS = {
+    "reviews.conflicts": Call(
+        lambda _: Ask("GET", "/reviews/v1/conflicts", {"params": {"limit": 200}}), places=PLACES, granted=_lists
+    ),
+    "reviews.conflict_counts": Call(lambda _: Ask("GET", "/reviews/v1/conflicts/counts")),
+    "reviews.conflict": _conflict(""),
+    "reviews.unmask_conflict": _conflict("/unmask", "POST", json=WHY),
+    "reviews.resolve": Call(_resolve, places=PLACES),
+    "reviews.resolve_many": Call(_resolve_many, places=PLACES, granted=_was_resolved),
+    "reviews.undo": _conflict("/undo", "POST", json={"reason": "decided_wrongly"}, headers={"If-Match": '"1"'}),
+    "sync.accept": _answer("accept"),
+    "sync.contest": _answer("contest", json={"reason": "differs_on_site"}),
+}
