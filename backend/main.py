@@ -37,6 +37,7 @@ from backend.core.logging import configure_logging
 from backend.core.settings import Settings, get_settings
 from backend.services.key_use import refuse_unfit_keys
 from backend.tasks import BackgroundWaker
+from sync.streams import Streams
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
@@ -53,13 +54,19 @@ problem+json with a code of `docs/errors.md`.
 
 
 @asynccontextmanager
-async def _running(_: FastAPI) -> AsyncIterator[None]:
+async def _running(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(refuse_unfit_keys, "zw_api")
     waker = BackgroundWaker()
     jobs.set_waker(waker)
+    app.state.streams = _streams(get_settings())
     yield
+    await app.state.streams.shut()
     jobs.set_waker(None)
     waker.close()
+
+
+def _streams(settings: Settings) -> Streams:
+    return Streams(settings.database_url, limit=settings.max_streams, heartbeat_s=settings.stream_heartbeat_seconds)
 
 
 def create_app() -> FastAPI:

@@ -128,7 +128,7 @@ def main() -> int:
     options = _arguments()
     logins = options.logins.split(",")
     began, outcomes, turn = time.monotonic(), list[Outcome](), 0
-    with served() as stack, httpx.Client(base_url=stack.url, timeout=60) as client:
+    with served(STREAM_SECONDS="0.05") as stack, httpx.Client(base_url=stack.url, timeout=60) as client:
         world = World(client)  # type: ignore[arg-type]
         while turn < len(logins) or sum(outcome.cases for outcome in outcomes) < options.cases:
             left = options.seconds - (time.monotonic() - began)

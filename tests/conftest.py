@@ -8,6 +8,7 @@ import base64
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -83,6 +84,8 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         "WECHAT_APP_SECRET": secrets.token_hex(8),
         "WECHAT_API_URL": "http://127.0.0.1:9",
         "LOG_LEVEL": "ERROR",
+        # The test client takes whole answers only, so that a stream has to end. Tests of streams run real servers.
+        "STREAM_SECONDS": "0.05",
     }
     _fresh_caches()
 
@@ -117,6 +120,19 @@ def template(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     """A database of the test's own, cloned from the template; the settings of this process point to it."""
+    with _cloned(postgres, template) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: EmbeddedPostgres, template: str) -> Iterator[dict[str, str]]:
+    """One database for processes that all tests of a module use: the environment that points to it."""
+    with _cloned(postgres, template):
+        yield dict(os.environ)
+
+
+@contextmanager
+def _cloned(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     name = f"t_{secrets.token_hex(6)}"
     _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template} OWNER zw_owner")
     _use_database(postgres, name)

@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from backend.api.event_stream import LASTING
 from backend.api.headers import ALWAYS, SecurityHeaders, complete
 from backend.api.problems import RETRY_AFTER_S, render
 from backend.core.errors import BadRequest, Unavailable
@@ -91,6 +92,13 @@ class BoundedProtocol(H11Protocol):
         if self._by_address[self._peer] <= 0:
             del self._by_address[self._peer]
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: an answer without an end of its own is not waited for."""
+        super().shutdown()
+        cycle = self._last_cycle()
+        if cycle is not None and not cycle.response_complete and cycle.scope.get(LASTING):
+            self.transport.close()
 
     def _too_many(self) -> bool:
         """A proxy that uvicorn trusts speaks for many people, so it may have all connections."""

@@ -1,6 +1,6 @@
 """The sync protocol over HTTP: push, pull and outcomes (docs/sync-protocol.md)."""
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,9 +8,13 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from backend.api.deps import DbSession, allowed
+from backend.api.event_stream import EventStream
 from backend.api.fields import ClockReading
 from backend.api.json import json_response
+from backend.core.clock import now
 from backend.core.enums import Kind
+from backend.core.errors import Forbidden
+from backend.core.settings import get_settings
 from backend.services.epoch import check_epoch
 from backend.services.sessions import Caller
 from sync import outcomes as outcomes_room
@@ -19,6 +23,7 @@ from sync import resolution, service
 from sync.checkpoints import read_checkpoint
 from sync.review_schemas import Answered, Contested
 from sync.schemas import Claims, check_schema_version
+from sync.streams import Follower
 
 router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
 
@@ -36,6 +41,7 @@ def claims(
 ClaimsDep = Annotated[Claims, Depends(claims)]
 Pusher = Annotated[Caller, Depends(allowed("sync.push"))]
 Puller = Annotated[Caller, Depends(allowed("sync.pull"))]
+Listener = Annotated[Caller, Depends(allowed("sync.stream"))]
 Author = Annotated[Caller, Depends(allowed("sync.outcomes"))]
 
 EPOCH_HEADER = "X-Sync-Epoch"
@@ -166,3 +172,14 @@ def contest(
     caller: Annotated[Caller, Depends(allowed("sync.contest"))],
 ) -> Answered:
     return resolution.contest(session, caller=caller, conflict_id=conflict_id, asked=body)
+
+
+@router.get("/stream", summary="Told when there is something to pull", response_class=EventStream)
+async def stream(request: Request, caller: Listener, told: EpochDep) -> Response:
+    """Server-sent events: `resync` at once and after each change in a held grid, never documents; a heartbeat comment
+    where nothing happens. Ends with the access token at the latest; the client opens it again with a fresh one."""
+    if caller.device_id is None or caller.session_id is None or caller.token_ends_at is None:
+        raise Forbidden
+    ends_at = min(caller.token_ends_at, now() + timedelta(seconds=get_settings().stream_seconds))
+    follower = Follower(caller.session_id, caller.device_id, ends_at)
+    return EventStream(request.app.state.streams, follower, headers=told)

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     upload_seconds: float = Field(default=3600.0, gt=0)
     max_connections: int = Field(default=800, ge=1)
     max_connections_per_address: int = Field(default=400, ge=1)
+    max_streams: int = Field(default=300, ge=0)
+    stream_heartbeat_seconds: float = Field(default=15.0, gt=0, le=60)
+    stream_seconds: float = Field(default=600.0, gt=0)
     rate_login: str = "300/minute"
     rate_refresh: str = "3000/minute"
     rate_anonymous: str = "1200/minute"

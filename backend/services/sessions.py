@@ -39,6 +39,8 @@ from backend.services.tokens import (
 
 OLDEST_GENERATION_KEPT = 1
 REPEAT_WITHOUT_DEVICE = timedelta(seconds=60)
+ENDED_CHANNEL = "zw_ended"
+"""NOTIFY goes out on it, after the commit, where sessions were ended: open streams are looked through."""
 
 __all__ = [
     "AUDIENCE",
@@ -87,6 +89,7 @@ class Caller:
     reach: frozenset[Reach] = frozenset()
     session_id: UUID | None = None
     pending: Pending | None = None
+    token_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,7 @@ def identify(session: Session, access_token: str) -> Caller:
         posting.department_code,
         session_id=family.id,
         pending=pending(account, posting.role, has_factor=has_factor is not None),
+        token_ends_at=claims.expires_at,
     )
 
 
@@ -330,6 +334,8 @@ def _revoke(session: Session, *, actor: UUID, reason: str, conditions: list[Any]
         .values(revoked_at=now(), revoked_reason=reason)
         .returning(col(SessionFamily.id))
     ).all()
+    if ended:
+        session.connection().execute(sqlalchemy.select(sqlalchemy.func.pg_notify(ENDED_CHANNEL, "")))
     entries: list[tuple[str, dict[str, Any]]] = [(str(row[0]), {"reason": reason}) for row in ended]
     audit.record_many(session, actor=str(actor), action="session_ended", object_type="session", entries=entries)
     return len(entries)

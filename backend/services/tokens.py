@@ -8,7 +8,7 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,10 +36,11 @@ _PROOF_CHECKS: Options = {"verify_exp": False, "verify_iat": False, "verify_nbf"
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """Whom a valid access token names."""
+    """Whom a valid access token names, and until when."""
 
     account_id: UUID
     family_id: UUID
+    expires_at: datetime
 
 
 def token_key() -> bytes:
@@ -73,8 +74,8 @@ def read_access_token(token: str) -> AccessClaims:
         )
         if claims["token_use"] != ACCESS_USE or claims["aud"] != AUDIENCE:
             raise Unauthenticated
-        return AccessClaims(UUID(claims["sub"]), UUID(claims["sid"]))
-    except (*UNREADABLE, AttributeError) as error:
+        return AccessClaims(UUID(claims["sub"]), UUID(claims["sid"]), datetime.fromtimestamp(claims["exp"], tz=UTC))
+    except (*UNREADABLE, AttributeError, OverflowError, OSError) as error:
         raise Unauthenticated from error
 
 

@@ -112,6 +112,7 @@ CALLS = {
     "sync.push": Call(_push, places=GRID_PLACES, granted=_was_taken),
     "sync.pull": Call(_pull, places=GRID_PLACES, granted=_holds_document),
     "sync.outcomes": Call(lambda _: Ask("GET", "/sync/v1/outcomes")),
+    "sync.stream": Call(lambda _: Ask("GET", "/sync/v1/stream")),
     "media.options": Call(lambda _: Ask("OPTIONS", "/media/v1/uploads")),
     "media.create_upload": Call(_create_upload),
     "media.upload_offset": _upload("HEAD", TUS),
