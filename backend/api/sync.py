@@ -17,8 +17,10 @@ from backend.core.errors import Forbidden
 from backend.core.settings import get_settings
 from backend.services.epoch import check_epoch
 from backend.services.sessions import Caller
+from sync import digest as digest_room
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
+from sync import receipt as receipt_room
 from sync import resolution, service
 from sync.checkpoints import read_checkpoint
 from sync.review_schemas import Answered, Contested
@@ -41,6 +43,8 @@ def claims(
 ClaimsDep = Annotated[Claims, Depends(claims)]
 Pusher = Annotated[Caller, Depends(allowed("sync.push"))]
 Puller = Annotated[Caller, Depends(allowed("sync.pull"))]
+Digester = Annotated[Caller, Depends(allowed("sync.digest"))]
+Holder = Annotated[Caller, Depends(allowed("sync.receipt"))]
 Listener = Annotated[Caller, Depends(allowed("sync.stream"))]
 Author = Annotated[Caller, Depends(allowed("sync.outcomes"))]
 
@@ -100,6 +104,33 @@ PUSH_BODY: dict[str, Any] = {
 }
 
 
+_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_UUID = {"type": "string", "format": "uuid"}
+
+
+def _list_of(**properties: Any) -> dict[str, Any]:
+    item = {"type": "object", "required": list(properties), "properties": properties}
+    return {"type": "array", "maxItems": receipt_room.MAX_ITEMS, "items": item}
+
+
+RECEIPT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "records": _list_of(kind={"enum": list(Kind)}, id=_UUID, op=_UUID, hash=_SHA256),
+                        "photos": _list_of(photo_id=_UUID, sha256=_SHA256),
+                    },
+                }
+            }
+        },
+    }
+}
+
+
 async def raw_body(request: Request) -> bytes:
     """The body as it came; `BodyLimit` bounds it."""
     return await request.body()
@@ -139,6 +170,25 @@ def pull(
     return json_response({"documents": page.documents, "checkpoint": page.checkpoint}, headers=told)
 
 
+@router.get("/{kind}/digest", summary="Count and hash of a collection, by grid")
+def digest(
+    kind: Kind,
+    session: DbSession,
+    caller: Digester,
+    told: EpochDep,
+    grid_id: Annotated[str | None, Query(pattern="^[0-9]{15}$")] = None,
+) -> Response:
+    """What a replica of each held grid should hold (or of the one named), to be compared after a pull."""
+    return json_response(digest_room.digest(session, caller=caller, kind=kind, grid_id=grid_id), headers=told)
+
+
+@router.post("/receipt", summary="What of a device's holdings the server has", openapi_extra=RECEIPT_BODY)
+def receipt(body: Annotated[bytes, Depends(raw_body)], session: DbSession, caller: Holder, told: EpochDep) -> Response:
+    """The state of each item, in order, and whether the device is safe to wipe."""
+    claimed = receipt_room.read_claims(body)
+    return json_response(receipt_room.receipt(session, caller=caller, claimed=claimed), headers=told)
+
+
 @router.get("/outcomes", summary="What became of this device's changes")
 def outcomes(
     session: DbSession,
@@ -174,7 +224,12 @@ def contest(
     return resolution.contest(session, caller=caller, conflict_id=conflict_id, asked=body)
 
 
-@router.get("/stream", summary="Told when there is something to pull", response_class=EventStream)
+@router.get(
+    "/stream",
+    summary="Told when there is something to pull",
+    status_code=200,
+    response_class=EventStream,
+)
 async def stream(request: Request, caller: Listener, told: EpochDep) -> Response:
     """Server-sent events: `resync` at once and after each change in a held grid, never documents; a heartbeat comment
     where nothing happens. Ends with the access token at the latest; the client opens it again with a fresh one."""

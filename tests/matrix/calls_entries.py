@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from backend.core.ids import new_id
 from backend.kinds import Document
+from sync.canonical import hash_of
 from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell, Place
 from tests.matrix.scene import PICTURE
 
@@ -42,6 +43,29 @@ def _holds_document(cell: Cell, answer: Any) -> bool:
     things = cell.scene.places[cell.place]
     found = [one for one in answer.json()["documents"] if one["id"] == str(things.document_id)]
     return any(not one["_deleted"] for one in found)
+
+
+def _counts_document(cell: Cell, answer: Any) -> bool:
+    """Each place of the scene is a grid with one event."""
+    found = answer.json()["grids"].get(cell.scene.places[cell.place].grid_id)
+    return found is not None and found["count"] > 0
+
+
+def _receipt(cell: Cell) -> Ask:
+    """The true content under an `op` of one's own: a stranger must not learn that he guessed right."""
+    things = cell.scene.places[cell.place]
+    held = {"kind": "event", "id": str(things.document_id), "op": str(new_id()), "hash": _hash_of(cell)}
+    return Ask("POST", "/sync/v1/receipt", {"json": {"records": [held]}})
+
+
+def _hash_of(cell: Cell) -> str:
+    """The hash of what the document truly holds."""
+    things = cell.scene.places[cell.place]
+    return hash_of({"id": str(things.document_id), **things.fields})
+
+
+def _is_confirmed(_: Cell, answer: Any) -> bool:
+    return bool(answer.json()["records"][0]["state"] == "applied")
 
 
 def _upload(method: str, headers: dict[str, str], **options: Any) -> Call:
@@ -112,6 +136,8 @@ CALLS = {
     "sync.push": Call(_push, places=GRID_PLACES, granted=_was_taken),
     "sync.pull": Call(_pull, places=GRID_PLACES, granted=_holds_document),
     "sync.outcomes": Call(lambda _: Ask("GET", "/sync/v1/outcomes")),
+    "sync.digest": Call(lambda _: Ask("GET", "/sync/v1/event/digest"), places=GRID_PLACES, granted=_counts_document),
+    "sync.receipt": Call(_receipt, places=GRID_PLACES, granted=_is_confirmed),
     "sync.stream": Call(lambda _: Ask("GET", "/sync/v1/stream")),
     "media.options": Call(lambda _: Ask("OPTIONS", "/media/v1/uploads")),
     "media.create_upload": Call(_create_upload),
