@@ -21,6 +21,7 @@ from backend.core.clock import now
 from backend.core.db import after_commit
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
+from backend.core.statements import execute
 
 Handler = Callable[..., None]
 Waker = Callable[[frozenset[str]], None]
@@ -100,22 +101,20 @@ def enqueue_many(session: Session, jobs: Sequence[NewJob]) -> None:
         return
     moment, attempts = now(), get_settings().job_max_attempts
     request_id = structlog.contextvars.get_contextvars().get("request_id")
-    session.connection().execute(
+    execute(
+        session,
         _INSERT,
-        [
-            {
-                "id": new_id(),
-                "name": job.name,
-                "key": job.key,
-                "payload": msgspec.json.encode(job.payload).decode(),
-                "priority": job.priority,
-                "not_before": moment + job.delay,
-                "max_attempts": attempts,
-                "request_id": request_id,
-                "now": moment,
-            }
-            for job in jobs
-        ],
+        {
+            "ids": [new_id() for _ in jobs],
+            "names": [job.name for job in jobs],
+            "keys": [job.key for job in jobs],
+            "payloads": [msgspec.json.encode(job.payload).decode() for job in jobs],
+            "priorities": [job.priority for job in jobs],
+            "starts": [moment + job.delay for job in jobs],
+            "max_attempts": attempts,
+            "request_id": request_id,
+            "now": moment,
+        },
     )
     names = frozenset(job.name for job in jobs)
     after_commit(session, lambda: wake(names))
@@ -213,15 +212,15 @@ def take_slot(session: Session, name: str, slot: Any) -> bool:
     return bool(taken.rowcount)
 
 
-_INSERT = text(
-    """
+_INSERT = """
     INSERT INTO job (id, name, key, payload, state, priority, not_before, attempts, max_attempts, fence,
                      request_id, created_at)
-    VALUES (:id, :name, :key, CAST(:payload AS json), 'ready', :priority, :not_before, 0, :max_attempts, 0,
-            :request_id, :now)
+    SELECT id, name, key, CAST(payload AS json), 'ready', priority, not_before, 0, %(max_attempts)s::integer, 0,
+           %(request_id)s::text, %(now)s
+    FROM unnest(%(ids)b::uuid[], %(names)b::text[], %(keys)b::text[], %(payloads)b::text[], %(priorities)b::integer[],
+                %(starts)b::timestamptz[]) AS row (id, name, key, payload, priority, not_before)
     ON CONFLICT (name, key) DO NOTHING
-    """
-)
+"""
 _WAITING_CONDITION = """
     (state = 'ready' AND not_before <= :now OR state = 'running' AND lease_until < :now)
 """

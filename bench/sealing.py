@@ -105,8 +105,8 @@ def sealing_alone(documents: Sequence[Document]) -> float:
 def _split(row: tuple[Kind, UUID, Document]) -> tuple[Document, list[bytes]]:
     from backend.services.records import split
 
-    body, parts = split(*row)
-    return body, [part.subject for part in parts]
+    body, shares = split(*row)
+    return body, list(shares)
 
 
 def pushed(caller: Caller, documents: Sequence[Document]) -> float:

@@ -28,19 +28,30 @@ def _no_keys(_self: sealing.Vault, _subjects: Iterable[Subject]) -> None:
 
 
 def _encode(_self: sealing.Vault, parts: Sequence[Part], *, context: bytes) -> bytes | None:
-    by_subject: dict[Subject, list[tuple[tuple[str | int, ...], Any]]] = {}
+    shares: sealing.Shares = {}
     for part in parts:
-        by_subject.setdefault(part.subject, []).append((part.path, part.value))
-    if not by_subject:
+        shares.setdefault(part.subject, []).append((part.path, part.value))
+    return _encode_shares(_self, shares, context=context)
+
+
+def _encode_shares(_self: sealing.Vault, shares: sealing.Shares, *, context: bytes) -> bytes | None:
+    if not shares:
         return None
-    return msgspec.msgpack.encode([(subject, msgspec.json.encode(values)) for subject, values in by_subject.items()])
+    return msgspec.msgpack.encode([(subject, msgspec.json.encode(values)) for subject, values in shares.items()])
 
 
 def _decode(_self: sealing.Vault, blob: bytes | None, *, context: bytes) -> list[Part]:
     opened: list[Part] = []
-    for subject, encoded in msgspec.msgpack.decode(blob, type=list[tuple[bytes, bytes]]) if blob else ():
+    for subject, encoded in sealing.entries_of(blob):
         opened += [Part(subject, tuple(path), value) for path, value in msgspec.json.decode(encoded)]
     return opened
+
+
+def _fill(_self: sealing.Vault, document: dict[str, Any], blob: sealing.Entries, *, context: bytes) -> dict[str, Any]:
+    values = [(path, value) for _, encoded in blob for path, value in msgspec.json.decode(encoded)]
+    inner = [Part(b"", tuple(path), value) for path, value in values if len(path) > 1]
+    document.update((path[0], value) for path, value in values if len(path) == 1)
+    return sealing.place(document, inner) if inner else document
 
 
 def _plain_index(_self: crypto.KeyRing, _purpose: str, *values: str) -> bytes:
@@ -76,7 +87,7 @@ def _any_key(_self: sealing.Vault, subject: Subject) -> crypto.DataKey:
 def without_encryption() -> None:
     """Personal values are stored readable."""
     replaced = {"load": _no_keys, "provide": _no_keys, "seal": _encode, "open": _decode, "holds": _all_held}
-    replaced |= {"erased": _none_erased, "key_of": _any_key}
+    replaced |= {"seal_shares": _encode_shares, "fill": _fill, "erased": _none_erased, "key_of": _any_key}
     for vault in (sealing.Vault, registry_sealing.BulkVault):
         for name, function in replaced.items():
             setattr(vault, name, function)

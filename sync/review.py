@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Session, col
+import msgspec
+from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.crypto import key_ring
-from backend.core.enums import Kind, QuarantineState
+from backend.core.enums import Kind
 from backend.core.ids import new_id
+from backend.core.statements import execute
 from backend.kinds import KINDS, KindSpec
-from backend.models import Quarantine
 from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.records import context_of, nested_subject, subject_of
 from backend.services.sealing import Part, Vault
@@ -37,23 +37,19 @@ def write_conflicts(
         return
     parts = [_values_of(KINDS[kind], known, conflict) for known, _, conflict in found]
     vault.provide({part.subject for values in parts for part in values})
-    rows = [
-        {
-            "id": new_id(),
-            "document_id": known.id,
-            "kind": kind.value,
-            "grid_id": known.master.grid_id if known.master else "",
-            "op": op,
-            "field": shown_field(KINDS[kind], conflict.field),
-            "hardness": conflict.hardness.value,
-            "sides": vault.seal(values, context=context_of(known.id)),
-            "device_id": author.device_id,
-            "account_id": author.account_id,
-            "now": now,
-        }
-        for (known, op, conflict), values in zip(found, parts, strict=True)
-    ]
-    session.connection().execute(_WRITE_CONFLICT, rows)
+    values: dict[str, Any] = {
+        "ids": [new_id() for _ in found],
+        "documents": [known.id for known, _, _ in found],
+        "grids": [known.master.grid_id if known.master else "" for known, _, _ in found],
+        "ops": [op for _, op, _ in found],
+        "fields": [shown_field(KINDS[kind], conflict.field) for _, _, conflict in found],
+        "hardness": [conflict.hardness.value for _, _, conflict in found],
+        "sides": [
+            vault.seal(sides, context=context_of(known.id)) for (known, _, _), sides in zip(found, parts, strict=True)
+        ],
+    }
+    values |= {"kind": kind.value, "device": author.device_id, "account": author.account_id, "now": now}
+    execute(session, _WRITE_CONFLICTS, values)
 
 
 def shown_field(spec: KindSpec, name: str) -> str:
@@ -89,27 +85,19 @@ def write_quarantine(
         return []
     ids = {fingerprint: new_id() for fingerprint in fresh}
     kept = [QuarantinedRow(ids[row.fingerprint], row.kind, row.document_id, row.content) for row in fresh.values()]
-    rows = [
-        {
-            "id": ids[row.fingerprint],
-            "device_id": author.device_id,
-            "account_id": author.account_id,
-            "kind": row.kind,
-            "document_id": row.document_id,
-            "op": row.op,
-            "grid_id": row.grid_id,
-            "code": row.code,
-            "places": row.places,
-            "fingerprint": row.fingerprint,
-            "payload": payload,
-            "state": QuarantineState.OPEN,
-            "created_at": now,
-        }
-        for row, payload in zip(fresh.values(), seal_all(vault, kept), strict=True)
-    ]
-    written = insert(Quarantine).on_conflict_do_nothing(index_elements=["device_id", "fingerprint"])
-    fingerprints = session.connection().execute(written.returning(col(Quarantine.fingerprint)), rows).scalars()
-    return [fresh[bytes(fingerprint)] for fingerprint in fingerprints]
+    values: dict[str, Any] = {
+        "ids": list(ids.values()),
+        "kinds": [row.kind.value for row in fresh.values()],
+        "documents": [row.document_id for row in fresh.values()],
+        "ops": [row.op for row in fresh.values()],
+        "grids": [row.grid_id for row in fresh.values()],
+        "codes": [row.code.value for row in fresh.values()],
+        "places": [msgspec.json.encode(row.places).decode() for row in fresh.values()],
+        "fingerprints": list(fresh),
+        "payloads": seal_all(vault, kept),
+    }
+    values |= {"device": author.device_id, "account": author.account_id, "now": now}
+    return [fresh[fingerprint] for (fingerprint,) in statements.rows(session, _WRITE_QUARANTINE, values)]
 
 
 def _known(session: Session, held: Sequence[Held], author: Author) -> set[bytes]:
@@ -117,23 +105,39 @@ def _known(session: Session, held: Sequence[Held], author: Author) -> set[bytes]
     if not held:
         return set()
     given = {"device": author.device_id, "fingerprints": [row.fingerprint for row in held]}
-    return {bytes(fingerprint) for fingerprint in session.connection().execute(_KNOWN, given).scalars()}
+    return {fingerprint for (fingerprint,) in statements.rows(session, _KNOWN, given)}
 
 
 def settle_quarantine(session: Session, created: Sequence[UUID], *, author: Author) -> None:
     """A create that was refused and now went in, corrected, under the same id waits for nobody any more."""
     if created:
-        session.connection().execute(_SETTLE, {"ids": list(created), "device": author.device_id})
+        execute(session, _SETTLE, {"ids": list(created), "device": author.device_id})
 
 
-_KNOWN = text("SELECT fingerprint FROM quarantine WHERE device_id = :device AND fingerprint = ANY(:fingerprints)")
-_WRITE_CONFLICT = text(
-    """
+_KNOWN = """
+    SELECT fingerprint FROM quarantine WHERE device_id = %(device)s AND fingerprint = ANY(%(fingerprints)b::bytea[])
+"""
+_WRITE_CONFLICTS = """
     INSERT INTO conflict (id, document_id, kind, grid_id, op, field, hardness, sides, device_id, account_id, state,
                           created_at)
-    VALUES (:id, :document_id, :kind, :grid_id, :op, :field, :hardness, :sides, :device_id, :account_id, 'open', :now)
-    """
-)
-_SETTLE = text(
-    "UPDATE quarantine SET state = 'resolved' WHERE device_id = :device AND document_id = ANY(:ids) AND state = 'open'"
-)
+    SELECT id, document_id, %(kind)s::text, grid_id, op, field, hardness, sides, %(device)s::uuid, %(account)s::uuid,
+           'open', %(now)s
+    FROM unnest(%(ids)b::uuid[], %(documents)b::uuid[], %(grids)b::text[], %(ops)b::uuid[], %(fields)b::text[],
+                %(hardness)b::text[], %(sides)b::bytea[])
+         AS row (id, document_id, grid_id, op, field, hardness, sides)
+"""
+_WRITE_QUARANTINE = """
+    INSERT INTO quarantine (id, device_id, account_id, kind, document_id, op, grid_id, code, places, fingerprint,
+                            payload, state, created_at)
+    SELECT id, %(device)s::uuid, %(account)s::uuid, kind, document_id, op, grid_id, code, CAST(places AS json),
+           fingerprint, payload, 'open', %(now)s
+    FROM unnest(%(ids)b::uuid[], %(kinds)b::text[], %(documents)b::uuid[], %(ops)b::uuid[], %(grids)b::text[],
+                %(codes)b::text[], %(places)b::text[], %(fingerprints)b::bytea[], %(payloads)b::bytea[])
+         AS row (id, kind, document_id, op, grid_id, code, places, fingerprint, payload)
+    ON CONFLICT (device_id, fingerprint) DO NOTHING
+    RETURNING fingerprint
+"""
+_SETTLE = """
+    UPDATE quarantine SET state = 'resolved'
+    WHERE device_id = %(device)s AND document_id = ANY(%(ids)b::uuid[]) AND state = 'open'
+"""

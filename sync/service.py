@@ -3,7 +3,7 @@
 The caller commits and only then answers: a device deletes its copy when it hears 200. Nothing here talks HTTP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from backend.core.enums import COLLECTED_KINDS, Kind, Role, SourceType
 from backend.core.errors import Forbidden
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
+from backend.core.statements import together
 from backend.kinds import Document
 from backend.models import Grid
 from backend.services import audit, devices, erased, photos, territory
@@ -42,18 +43,21 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
         raise Forbidden
     rows = read_push(kind, body, max_rows=get_settings().max_batch_rows)
     moment = now()
-    erased.hold_off(session)
-    gone = erased_rows(session, rows)
     vault = Vault(session)
     wanted = core.wanted(rows)
-    lock(session, (row.document_id for row in wanted))
-    known = store.read(session, wanted, device_id=caller.device_id, vault=vault)
-    scope = _scope(session, caller=caller, rows=rows, moment=moment)
+    with together(session):
+        erased.hold_off(session)
+        gone = erased_rows(session, rows)
+        lock(session, (row.document_id for row in wanted))
+        known = store.read(session, wanted, device_id=caller.device_id, vault=vault)
+    scope = _scope(session, caller=caller, rows=rows, known=known, moment=moment)
     batch = _batch(kind, scope, client_time=claims.client_time)
     answer = core.take_rows(batch, rows, known=known, erased=gone)
-    _write(session, batch, author=Author(caller.account_id, caller.device_id), moment=moment, vault=vault)
-    note_device(session, device_id=caller.device_id, claims=claims)
-    feed.touch(session, batch.touches)
+    write = _ready(session, batch, author=Author(caller.account_id, caller.device_id), moment=moment, vault=vault)
+    with together(session):
+        write()
+        note_device(session, device_id=caller.device_id, claims=claims)
+        feed.touch(session, batch.touches)
     return answer
 
 
@@ -82,8 +86,10 @@ def publish(
     )
     if not batch.versions:
         return
-    _write(session, batch, author=Author(None, None), moment=now(), vault=vault)
-    feed.touch(session, batch.touches)
+    write = _ready(session, batch, author=Author(None, None), moment=now(), vault=vault)
+    with together(session):
+        write()
+        feed.touch(session, batch.touches)
 
 
 def republish(session: Session, *, document_id: UUID) -> None:
@@ -101,7 +107,8 @@ def republish(session: Session, *, document_id: UUID) -> None:
         return
     batch = _batch(known.kind)
     core.write_again(batch, known)
-    store.write_versions(session, batch.versions, author=Author(None, None), now=now(), vault=vault)
+    sealed = store.seal(session, batch.versions, [], vault=vault)
+    store.write_versions(session, batch.versions, author=Author(None, None), now=now(), sealed=sealed)
     audit.record(
         session,
         actor="sync",
@@ -126,22 +133,35 @@ def write_reviewed(
     batch = _batch(kind)
     core.write_reviewed(batch, known, state=state, grid_id=grid_id)
     author = Author(reviewer, None)
-    _write(session, batch, author=author, moment=now(), vault=vault, owner=owner)
+    write = _ready(session, batch, author=author, moment=now(), vault=vault, owner=owner)
+    with together(session):
+        write()
     return batch.touches
 
 
-def _scope(session: Session, *, caller: Caller, rows: Sequence[Incoming | Refused], moment: datetime) -> Scope:
+def _scope(
+    session: Session,
+    *,
+    caller: Caller,
+    rows: Sequence[Incoming | Refused],
+    known: Mapping[UUID, Known],
+    moment: datetime,
+) -> Scope:
+    """The caller's grids. Which ones he held once, and which exist, is asked only where a row lies outside of them."""
     held = territory.held_grids(session, caller.account_id, at=moment)
-    named = {str(row.state.fields.get("grid_id")) for row in rows if isinstance(row, Incoming)} - held.keys()
+    entered = (row.state.fields.get("grid_id") for row in rows if isinstance(row, Incoming))
+    named = {grid_id for grid_id in entered if grid_id is not None} - held.keys()
+    stored = {entry.master.grid_id for entry in known.values() if entry.master} - held.keys()
     real = session.exec(select(Grid.id).where(col(Grid.id).in_(named))) if named else ()
-    return Scope(held.keys(), territory.past_grids(session, caller.account_id, at=moment), set(real))
+    past = territory.past_grids(session, caller.account_id, at=moment) if named or stored else frozenset()
+    return Scope(held.keys(), past, set(real))
 
 
 def _batch(kind: Kind, scope: Scope = NOWHERE, *, client_time: datetime | None = None) -> Batch:
     return Batch(kind, scope, key_ring().fingerprint, new_id, client_time)
 
 
-def _write(
+def _ready(
     session: Session,
     batch: Batch,
     *,
@@ -150,32 +170,29 @@ def _write(
     vault: Vault,
     actor: UUID | None = None,
     owner: UUID | None = None,
-) -> None:
-    """Write what a batch adds up to, but the feed. In the trail stands `actor`, and photos are of `owner`, where these
-    are others than the author."""
-    doer = str(actor or author.account_id or "sync")
-    sealed = store.write_versions(session, batch.versions, author=author, now=moment, vault=vault)
-    store.write_ledger(session, batch.ledger, author=author, now=moment, vault=vault, sealed=sealed)
-    review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
+) -> Callable[[], None]:
+    """Do what has an answer to wait for: keys, quarantine, photos. Gives the rest of the writes, all but the feed.
+
+    In the trail stands `actor`, and photos are of `owner`, where these are others than the author.
+    """
+    sealed = store.seal(session, batch.versions, batch.ledger, vault=vault)
     held = review.write_quarantine(session, batch.held, author=author, now=moment, vault=vault)
-    created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
-    review.settle_quarantine(session, created, author=author)
     _link_photos(session, batch, owner or author.account_id)
-    _ask_for_checks(session, batch)
-    audit.record_many(
-        session,
-        actor=doer,
-        action="document_written",
-        object_type=batch.kind.value,
-        entries=[(str(entry.document_id), {"version": entry.version.version}) for entry in batch.versions],
-    )
-    audit.record_many(
-        session,
-        actor=doer,
-        action="row_quarantined",
-        object_type=batch.kind.value,
-        entries=[(str(row.document_id), {"code": row.code.value}) for row in held],
-    )
+    doer, kind = str(actor or author.account_id or "sync"), batch.kind.value
+    created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
+    written = [(str(entry.document_id), {"version": entry.version.version}) for entry in batch.versions]
+    refused = [(str(row.document_id), {"code": row.code.value}) for row in held]
+
+    def write() -> None:
+        store.write_versions(session, batch.versions, author=author, now=moment, sealed=sealed)
+        store.write_ledger(session, batch.ledger, author=author, now=moment, sealed=sealed)
+        review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
+        review.settle_quarantine(session, created, author=author)
+        _ask_for_checks(session, batch)
+        audit.record_many(session, actor=doer, action="document_written", object_type=kind, entries=written)
+        audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)
+
+    return write
 
 
 def _link_photos(session: Session, batch: Batch, owner_id: UUID | None) -> None:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from sqlalchemy import text
+from msgspec.json import decode, encode
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.enums import Kind
+from backend.core.statements import Row, execute, together
 from backend.kinds import Document
 from backend.kinds.base import moment
 from backend.services.records import SealedRow, StoredRow, open_rows, seal_rows
@@ -31,151 +32,145 @@ def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, 
     known = {document_id: Known(document_id) for document_id in ids}
     if not ids:
         return known
-    _read_masters(session, known, ids, vault)
-    named = [(row.document_id, row.assumed_op) for row in wanted if row.assumed_op]
-    _read_versions(session, known, named + [(row.document_id, row.op) for row in wanted], vault)
     pairs = {"ids": [row.document_id for row in wanted], "ops": [row.op for row in wanted]}
-    for row in session.connection().execute(_LEDGER, pairs):
-        known[row.document_id].fingerprints[row.op] = bytes(row.fingerprint)
     gone = [row.document_id for row in wanted if row.deleted]
-    for row in session.connection().execute(_OPS, {"gone": gone}):
-        known[row.document_id].ops.add(row.op)
-    if device_id is not None:
-        _read_last_pushed(session, known, ids, device_id, vault)
+    with together(session):
+        located = execute(session, _LOCATE, {"ids": ids})
+        ledger = execute(session, _LEDGER, pairs)
+        ops = execute(session, _OPS, {"gone": gone}) if gone else None
+    for document_id, op, fingerprint in ledger.rows():
+        known[document_id].fingerprints[op] = fingerprint
+    for document_id, op in ops.rows() if ops else ():
+        known[document_id].ops.add(op)
+    if found := located.rows():
+        _read_contents(session, known, wanted, found, device_id=device_id, vault=vault)
     return known
 
 
 def has_unreadable_parts(session: Session, document_id: UUID, *, vault: Vault) -> bool:
     """Whether the document as it stands holds parts of somebody whose key is gone."""
-    sealed = session.connection().execute(_SEALED, {"id": document_id}).scalar_one_or_none()
-    subjects = subjects_in([sealed])
+    subjects = subjects_in(sealed for (sealed,) in statements.rows(session, _SEALED, {"id": document_id}))
     vault.load(subjects)
     return not vault.holds(subjects)
 
 
-def _read_masters(session: Session, known: dict[UUID, Known], ids: list[UUID], vault: Vault) -> None:
-    """Where the documents are is known of all of them; what is in them comes only as far as the row policies allow."""
-    located = list(session.connection().execute(_LOCATE, {"ids": ids}))
-    rows = list(session.connection().execute(_CONTENTS, {"ids": [row.id for row in located]})) if located else []
-    opened = open_rows(session, [StoredRow(row.id, row.body, row.sealed) for row in rows], vault=vault)
-    contents = {row.id: fields for row, fields in zip(rows, opened, strict=True)}
-    for row in located:
-        entry = known[row.id]
-        entry.kind, entry.hidden = Kind(row.kind), row.id not in contents
-        fields = {} if row.deleted else contents.get(row.id, {})
-        entry.master = Version(row.version, row.op, row.grid_id, State(fields, row.deleted))
-
-
-def _read_versions(session: Session, known: dict[UUID, Known], named: list[tuple[UUID, UUID]], vault: Vault) -> None:
-    """Versions named by their op. Those equal to the master need no second read."""
-    missing = []
-    for document_id, op in named:
-        master = known[document_id].master
-        if master is not None and master.op == op:
-            known[document_id].named[op] = master
-        elif master is not None:
-            missing.append((document_id, op))
-    if not missing:
-        return
-    ids, ops = zip(*missing, strict=True)
-    rows = list(session.connection().execute(_VERSIONS, {"ids": list(ids), "ops": list(ops)}))
-    opened = open_rows(session, [StoredRow(row.document_id, row.body, row.sealed) for row in rows], vault=vault)
-    for row, fields in zip(rows, opened, strict=True):
-        state = State({} if row.deleted else fields, row.deleted)
-        known[row.document_id].named[row.op] = Version(row.version, row.op, row.grid_id, state)
-
-
-def _read_last_pushed(
-    session: Session, known: dict[UUID, Known], ids: list[UUID], device_id: UUID, vault: Vault
+def _read_contents(
+    session: Session,
+    known: dict[UUID, Known],
+    wanted: Sequence[Wanted],
+    located: Sequence[Row],
+    *,
+    device_id: UUID | None,
+    vault: Vault,
 ) -> None:
-    rows = list(session.connection().execute(_LAST_PUSHED, {"ids": ids, "device": device_id}))
-    opened = open_rows(session, [StoredRow(row.document_id, row.pushed_body, row.pushed) for row in rows], vault=vault)
-    for row, fields in zip(rows, opened, strict=True):
-        deleted = bool(fields.pop(DELETED, False))
-        known[row.document_id].last_pushed = (State(fields, deleted), row.version)
+    """Where the documents are is known of all of them; what is in them comes only as far as the row policies allow.
+
+    Versions named by their op are read apart where they are not the master.
+    """
+    masters = {row[0]: row[4] for row in located}
+    named = {(row.document_id, op) for row in wanted for op in (row.assumed_op, row.op) if op}
+    other = [pair for pair in named if masters.get(pair[0], pair[1]) != pair[1]]
+    with together(session):
+        asked = [execute(session, _CONTENTS, {"ids": list(masters)})]
+        if other:
+            pairs = {"ids": [document_id for document_id, _ in other], "ops": [op for _, op in other]}
+            asked.append(execute(session, _VERSIONS, pairs))
+        if device_id:
+            asked.append(execute(session, _LAST_PUSHED, {"ids": list(masters), "device": device_id}))
+    rows = [row for answer in asked for row in answer.rows()]
+    stored = [StoredRow(document_id, decode(body), sealed) for _, document_id, _, _, _, body, sealed, _ in rows]
+    contents: dict[UUID, Document] = {}
+    for (what, document_id, version, op, deleted, _, _, grid_id), fields in zip(
+        rows, open_rows(session, stored, vault=vault), strict=True
+    ):
+        if what == MASTER:
+            contents[document_id] = fields
+        elif what == PAST:
+            state = State({} if deleted else fields, deleted)
+            known[document_id].named[op] = Version(version, op, grid_id, state)
+        else:
+            state = State(fields, bool(fields.pop(DELETED, False)))
+            known[document_id].last_pushed = (state, version)
+    for document_id, kind, grid_id, version, op, deleted in located:
+        entry = known[document_id]
+        entry.kind, entry.hidden = Kind(kind), document_id not in contents
+        fields = {} if deleted else contents.get(document_id, {})
+        entry.master = Version(version, op, grid_id, State(fields, deleted))
+        if (document_id, op) in named:
+            entry.named[op] = entry.master
+
+
+def seal(session: Session, versions: Sequence[Written], entries: Sequence[Entry], *, vault: Vault) -> SealedStates:
+    """Seal all contents that a batch writes, each once: what was applied as it came is a version and a ledger's entry.
+
+    Keys are read and made here, so that the writes that follow have nothing to wait for.
+    """
+    states = {
+        _content(entry.document_id, entry.version.state): (entry.kind, entry.document_id, entry.version.state.fields)
+        for entry in versions
+    }
+    for entry in entries:
+        if entry.pushed is not None:
+            states[_content(entry.document_id, entry.pushed)] = (entry.kind, entry.document_id, entry.pushed.fields)
+    return dict(zip(states, seal_rows(session, list(states.values()), vault=vault), strict=True))
 
 
 def write_versions(
-    session: Session, versions: Sequence[Written], *, author: Author, now: datetime, vault: Vault
-) -> SealedStates:
-    """Write documents (the last version of each) and their history, which keeps every version.
-
-    Gives what was sealed, for the ledger: a row that was applied as it came has the same content there.
-    """
+    session: Session, versions: Sequence[Written], *, author: Author, now: datetime, sealed: SealedStates
+) -> None:
+    """Write documents (the last version of each) and their history, which keeps every version."""
     if not versions:
-        return {}
-    sealed = seal_rows(
-        session, [(entry.kind, entry.document_id, entry.version.state.fields) for entry in versions], vault=vault
-    )
-    rows: list[dict[str, Any]] = []
-    for entry, row in zip(versions, sealed, strict=True):
-        rows.append(
-            {
-                "id": entry.document_id,
-                "kind": entry.kind.value,
-                "grid_id": entry.version.grid_id,
-                "version": entry.version.version,
-                "op": entry.version.op,
-                "deleted": entry.version.state.deleted,
-                "body": _json(row.body),
-                "sealed": row.sealed,
-                "id_index": row.indexes.id_index,
-                "phone_index": row.indexes.phone_index,
-                "block_index": row.indexes.block_index,
-                "natural_key": row.indexes.natural_key,
-                "h3_cell": row.indexes.h3_cell,
-                "account_id": author.account_id,
-                "device_id": author.device_id,
-                "captured_at": moment(entry.captured_at) if entry.captured_at else None,
-                "now": now,
-            }
-        )
-    latest = {row["id"]: row for row in rows}
-    session.connection().execute(_WRITE_DOCUMENT, list(latest.values()))
-    session.connection().execute(_WRITE_VERSION, rows)
-    return {_content(entry.document_id, entry.version.state): row for entry, row in zip(versions, sealed, strict=True)}
+        return
+    last = {entry.document_id: entry for entry in versions}
+    rows = [sealed[_content(entry.document_id, entry.version.state)] for entry in versions]
+    values: dict[str, Any] = {
+        "ids": [entry.document_id for entry in versions],
+        "last": [last[entry.document_id] is entry for entry in versions],
+        "kinds": [entry.kind.value for entry in versions],
+        "grids": [entry.version.grid_id for entry in versions],
+        "versions": [entry.version.version for entry in versions],
+        "ops": [entry.version.op for entry in versions],
+        "deleted": [entry.version.state.deleted for entry in versions],
+        "captured": [moment(entry.captured_at) if entry.captured_at else None for entry in versions],
+        "bodies": [encode(row.body).decode() for row in rows],
+        "sealed": [row.sealed for row in rows],
+        "id_indexes": [row.indexes.id_index for row in rows],
+        "phone_indexes": [row.indexes.phone_index for row in rows],
+        "block_indexes": [row.indexes.block_index for row in rows],
+        "natural_keys": [row.indexes.natural_key for row in rows],
+        "h3_cells": [row.indexes.h3_cell for row in rows],
+    }
+    execute(session, _WRITE_VERSIONS, {**values, **_by(author), "now": now})
 
 
 def write_ledger(
-    session: Session,
-    entries: Sequence[Entry],
-    *,
-    author: Author,
-    now: datetime,
-    vault: Vault,
-    sealed: SealedStates,
+    session: Session, entries: Sequence[Entry], *, author: Author, now: datetime, sealed: SealedStates
 ) -> None:
-    """Append ledger rows. Their pushed content is sealed like the document itself; `sealed` holds what already was."""
+    """Append ledger rows. Their pushed content is sealed like the document itself."""
     if not entries:
         return
-    other = {
-        _content(entry.document_id, entry.pushed): (entry.kind, entry.document_id, entry.pushed.fields)
-        for entry in entries
-        if entry.pushed is not None and _content(entry.document_id, entry.pushed) not in sealed
+    rows = [sealed[_content(entry.document_id, entry.pushed)] if entry.pushed else None for entry in entries]
+    bodies = [
+        encode({**row.body, DELETED: entry.pushed.deleted}).decode() if row and entry.pushed else None
+        for entry, row in zip(entries, rows, strict=True)
+    ]
+    values: dict[str, Any] = {
+        "ids": [entry.document_id for entry in entries],
+        "ops": [entry.op for entry in entries],
+        "kinds": [entry.kind.value for entry in entries],
+        "fingerprints": [entry.fingerprint for entry in entries],
+        "outcomes": [entry.outcome.value for entry in entries],
+        "base_versions": [entry.base_version for entry in entries],
+        "versions": [entry.version for entry in entries],
+        "pushed": [row.sealed if row else None for row in rows],
+        "bodies": bodies,
+        "client_times": [entry.client_time for entry in entries],
     }
-    sealed = {**sealed, **dict(zip(other, seal_rows(session, list(other.values()), vault=vault), strict=True))}
-    rows = []
-    for entry in entries:
-        row = sealed[_content(entry.document_id, entry.pushed)] if entry.pushed else None
-        body = {**row.body, DELETED: entry.pushed.deleted} if row and entry.pushed else None
-        rows.append(
-            {
-                "document_id": entry.document_id,
-                "op": entry.op,
-                "kind": entry.kind.value,
-                "device_id": author.device_id,
-                "account_id": author.account_id,
-                "fingerprint": entry.fingerprint,
-                "outcome": entry.outcome.value,
-                "base_version": entry.base_version,
-                "version": entry.version,
-                "pushed": row.sealed if row else None,
-                "pushed_body": _json(body) if body is not None else None,
-                "client_time": entry.client_time,
-                "now": now,
-            }
-        )
-    session.connection().execute(_WRITE_LEDGER, rows)
+    execute(session, _WRITE_LEDGER, {**values, **_by(author), "now": now})
+
+
+def _by(author: Author) -> dict[str, UUID | None]:
+    return {"account": author.account_id, "device": author.device_id}
 
 
 def _content(document_id: UUID, state: State) -> tuple[UUID, int]:
@@ -183,56 +178,62 @@ def _content(document_id: UUID, state: State) -> tuple[UUID, int]:
     return document_id, id(state)
 
 
-def _json(value: Document | list[str]) -> str:
-    return msgspec.json.encode(value).decode()
+MASTER, PAST, PUSHED = "master", "past", "pushed"
+"""What a row of `_read_contents` is: the document as it stands, an older version, or what the device last pushed."""
 
-
-_SEALED = text("SELECT sealed FROM document WHERE id = :id")
-_LOCATE = text("SELECT id, kind, grid_id, version, op, deleted FROM zw_locate(CAST(:ids AS uuid[]))")
-_CONTENTS = text("SELECT id, body, sealed FROM document WHERE id = ANY(:ids)")
-_VERSIONS = text(
-    """
-    SELECT v.document_id, v.version, v.op, v.grid_id, v.deleted, v.body, v.sealed
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
+_SEALED = "SELECT sealed FROM document WHERE id = %(id)s"
+_LOCATE = "SELECT id, kind, grid_id, version, op, deleted FROM zw_locate(%(ids)b::uuid[])"
+_LEDGER = "SELECT document_id, op, fingerprint FROM zw_fingerprints(%(ids)b::uuid[], %(ops)b::uuid[])"
+_OPS = "SELECT document_id, op FROM zw_known_ops(%(gone)b::uuid[])"
+_CONTENTS = f"""
+    SELECT '{MASTER}', id, version, op, deleted, CAST(body AS text), sealed, CAST(grid_id AS text)
+    FROM document WHERE id = ANY(%(ids)b::uuid[])
+"""
+_VERSIONS = f"""
+    SELECT '{PAST}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed, CAST(v.grid_id AS text)
+    FROM unnest(%(ids)b::uuid[], %(ops)b::uuid[]) AS wanted (id, op)
     JOIN document_version v ON v.document_id = wanted.id AND v.op = wanted.op
-    """
-)
-_OPS = text("SELECT document_id, op FROM zw_known_ops(CAST(:gone AS uuid[]))")
-_LEDGER = text("SELECT document_id, op, fingerprint FROM zw_fingerprints(CAST(:ids AS uuid[]), CAST(:ops AS uuid[]))")
-_LAST_PUSHED = text(
-    """
-    SELECT DISTINCT ON (document_id) document_id, version, pushed, pushed_body
+"""
+_LAST_PUSHED = f"""
+    SELECT DISTINCT ON (document_id) '{PUSHED}', document_id, version, op, false, CAST(pushed_body AS text), pushed, ''
     FROM mutation
-    WHERE document_id = ANY(:ids) AND device_id = :device AND version IS NOT NULL
+    WHERE document_id = ANY(%(ids)b::uuid[]) AND device_id = %(device)s AND version IS NOT NULL
     ORDER BY document_id, seq DESC
-    """
-)
-_WRITE_DOCUMENT = text(
-    """
-    INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
-                          natural_key, h3_cell, account_id, device_id, captured_at, created_at, updated_at)
-    VALUES (:id, :kind, :grid_id, :version, :op, :deleted, CAST(:body AS json), :sealed, :id_index, :phone_index,
-            :block_index, :natural_key, :h3_cell, :account_id, :device_id, :captured_at, :now, :now)
-    ON CONFLICT (id) DO UPDATE SET
-        grid_id = excluded.grid_id, version = excluded.version, op = excluded.op, deleted = excluded.deleted,
-        body = excluded.body, sealed = excluded.sealed, id_index = excluded.id_index,
-        phone_index = excluded.phone_index, block_index = excluded.block_index, natural_key = excluded.natural_key,
-        h3_cell = excluded.h3_cell, account_id = excluded.account_id, device_id = excluded.device_id,
-        captured_at = excluded.captured_at, updated_at = excluded.updated_at
-    """
-)
-_WRITE_VERSION = text(
-    """
+"""
+_WRITE_VERSIONS = """
+    WITH given AS (
+        SELECT * FROM unnest(
+            %(ids)b::uuid[], %(last)b::boolean[], %(kinds)b::text[], %(grids)b::text[], %(versions)b::integer[],
+            %(ops)b::uuid[], %(deleted)b::boolean[], %(captured)b::timestamptz[], %(bodies)b::text[],
+            %(sealed)b::bytea[], %(id_indexes)b::bytea[], %(phone_indexes)b::bytea[], %(block_indexes)b::bytea[],
+            %(natural_keys)b::text[], %(h3_cells)b::text[]
+        ) AS row (id, last, kind, grid_id, version, op, deleted, captured_at, body, sealed, id_index, phone_index,
+                  block_index, natural_key, h3_cell)
+    ), written AS (
+        INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
+                              natural_key, h3_cell, account_id, device_id, captured_at, created_at, updated_at)
+        SELECT id, kind, grid_id, version, op, deleted, CAST(body AS json), sealed, id_index, phone_index, block_index,
+               natural_key, h3_cell, %(account)s::uuid, %(device)s::uuid, captured_at, %(now)s, %(now)s
+        FROM given WHERE last
+        ON CONFLICT (id) DO UPDATE SET
+            grid_id = excluded.grid_id, version = excluded.version, op = excluded.op, deleted = excluded.deleted,
+            body = excluded.body, sealed = excluded.sealed, id_index = excluded.id_index,
+            phone_index = excluded.phone_index, block_index = excluded.block_index, natural_key = excluded.natural_key,
+            h3_cell = excluded.h3_cell, account_id = excluded.account_id, device_id = excluded.device_id,
+            captured_at = excluded.captured_at, updated_at = excluded.updated_at
+    )
     INSERT INTO document_version (document_id, version, op, grid_id, deleted, body, sealed, account_id, device_id,
                                   created_at)
-    VALUES (:id, :version, :op, :grid_id, :deleted, CAST(:body AS json), :sealed, :account_id, :device_id, :now)
-    """
-)
-_WRITE_LEDGER = text(
-    """
+    SELECT id, version, op, grid_id, deleted, CAST(body AS json), sealed, %(account)s::uuid, %(device)s::uuid, %(now)s
+    FROM given
+"""
+_WRITE_LEDGER = """
     INSERT INTO mutation (document_id, op, kind, device_id, account_id, fingerprint, outcome, base_version, version,
                           pushed, pushed_body, client_time, created_at)
-    VALUES (:document_id, :op, :kind, :device_id, :account_id, :fingerprint, :outcome, :base_version, :version,
-            :pushed, CAST(:pushed_body AS json), :client_time, :now)
-    """
-)
+    SELECT document_id, op, kind, %(device)s::uuid, %(account)s::uuid, fingerprint, outcome, base_version, version,
+           pushed, CAST(body AS json), client_time, %(now)s
+    FROM unnest(%(ids)b::uuid[], %(ops)b::uuid[], %(kinds)b::text[], %(fingerprints)b::bytea[], %(outcomes)b::text[],
+                %(base_versions)b::integer[], %(versions)b::integer[], %(pushed)b::bytea[], %(bodies)b::text[],
+                %(client_times)b::timestamptz[])
+         AS row (document_id, op, kind, fingerprint, outcome, base_version, version, pushed, body, client_time)
+"""

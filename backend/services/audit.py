@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.ids import new_id
 from backend.core.logging import get_logger
 from backend.core.settings import get_settings
+from backend.core.statements import execute
 
 WITHHELD = "withheld"
 _CODE = re.compile(r"[A-Za-z0-9_.:,-]{0,64}")
@@ -48,7 +48,8 @@ def record_many(
     moment = now()
     action = _lawful("an action", "action", action)
     actor, object_type = _lawful(action, "actor", actor), _lawful(action, "object_type", object_type)
-    session.connection().execute(
+    execute(
+        session,
         _INSERT,
         {
             "at": moment,
@@ -81,11 +82,9 @@ def _lawful(action: str, name: str, value: Any) -> Any:
     return WITHHELD
 
 
-_INSERT = text(
-    """
+_INSERT = """
     INSERT INTO audit_entry (id, at, actor, action, object_type, object_id, request_id, detail)
-    SELECT entry.id, :at, :actor, :action, :object_type, entry.object_id, :request_id, CAST(entry.detail AS json)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:objects AS text[]), CAST(:details AS text[]))
-         AS entry (id, object_id, detail)
-    """
-)
+    SELECT entry.id, %(at)s, %(actor)s::text, %(action)s::text, %(object_type)s::text, entry.object_id,
+           %(request_id)s::text, CAST(entry.detail AS json)
+    FROM unnest(%(ids)b::uuid[], %(objects)b::text[], %(details)b::text[]) AS entry (id, object_id, detail)
+"""

@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-import psycopg
 from sqlmodel import Session
+
+from backend.core.statements import raw_connection
 
 HASH_BYTES = 32
 NO_HEAD = bytes(HASH_BYTES)
@@ -67,13 +68,6 @@ def batch_head(previous: bytes, number: int, entry_hashes: Iterable[bytes]) -> b
 def time_of(form: bytes) -> int:
     """The time in a canonical form, in microseconds since 1970."""
     return int.from_bytes(bytes.fromhex(form[AT_PLACE].decode()), "big", signed=True) + EPOCH_2000
-
-
-def raw_connection(session: Session) -> psycopg.Connection[Any]:
-    """The driver's own connection, in the session's transaction: for COPY and for arrays of bytes."""
-    raw = session.connection().connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    return raw
 
 
 def exact(column: str) -> str:

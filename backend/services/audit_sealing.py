@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.clock import now
+from backend.core.statements import raw_connection
 from backend.services import audit
 from backend.services.audit_hashing import (
     CANONICAL,
@@ -26,7 +27,6 @@ from backend.services.audit_hashing import (
     fetch,
     microseconds,
     moment_of,
-    raw_connection,
     time_of,
 )
 

@@ -21,6 +21,7 @@ from backend.core.enums import Reach, Role
 from backend.core.errors import Malformed, NotFound, Unauthenticated
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
+from backend.core.statements import execute
 from backend.models import Account, Device, EnrolmentCode, Posting
 from backend.services import audit, postings, sessions, tokens
 from backend.services.passwords import CODE_ALPHABET
@@ -190,12 +191,9 @@ def seen(
 ) -> None:
     """Note that a device spoke: its schema version, its claimed backlog, and its clock against ours."""
     moment = now()
-    values: dict[str, Any] = {"last_seen_at": moment, "schema_version": schema_version}
-    if waiting is not None:
-        values["waiting"] = waiting
-    if client_time is not None:
-        values["skew_ms"] = int((client_time - moment).total_seconds() * 1000)
-    session.exec(update(Device).where(col(Device.id) == device_id).values(**values))
+    skew = int((client_time - moment).total_seconds() * 1000) if client_time is not None else None
+    said = {"id": device_id, "now": moment, "schema": schema_version, "waiting": waiting, "skew": skew}
+    execute(session, _SEEN, said)
 
 
 def _in_reach(caller: Caller) -> Select[Any]:
@@ -246,3 +244,11 @@ def _checked_key(public_key: dict[str, Any]) -> dict[str, Any]:
     except jwt.PyJWTError as error:
         raise Malformed("public_key: not a valid P-256 point") from error
     return key
+
+
+_SEEN = """
+    UPDATE device
+    SET last_seen_at = %(now)s, schema_version = %(schema)s, waiting = coalesce(%(waiting)s::integer, waiting),
+        skew_ms = coalesce(%(skew)s::bigint, skew_ms)
+    WHERE id = %(id)s
+"""

@@ -3,17 +3,16 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlmodel import Session
+
+from backend.core.statements import execute
 
 
 def lock(session: Session, document_ids: Iterable[UUID]) -> None:
     """Lock the ids in sorted order until the end of the transaction, also those that do not exist yet (rule 10)."""
     keys = sorted({int.from_bytes(document_id.bytes[8:], signed=True) for document_id in document_ids})
     if keys:
-        session.connection().execute(_LOCK, {"keys": keys})
+        execute(session, _LOCK, {"keys": keys})
 
 
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(CAST(:keys AS bigint[])) AS key ORDER BY 1) AS sorted"
-)
+_LOCK = "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%(keys)b::bigint[]) AS key ORDER BY 1) AS sorted"

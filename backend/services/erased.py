@@ -7,9 +7,9 @@ together, and an erasure passes it alone, for the moment in which it destroys ke
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import text
 from sqlmodel import Session
 
+from backend.core.statements import execute
 from backend.kinds import identity_of
 from backend.services.sealing import Subject, human
 
@@ -18,12 +18,12 @@ GATE = 0x7A770E5A
 
 def hold_off(session: Session) -> None:
     """Keep erasures waiting until this transaction ends. Before the first key is read."""
-    session.connection().execute(_SHARED, {"gate": GATE})
+    execute(session, _SHARED, {"gate": GATE})
 
 
 def take_turn(session: Session) -> None:
     """Wait for the writers under way, and keep new ones waiting until this transaction ends: keep it short."""
-    session.connection().execute(_EXCLUSIVE, {"gate": GATE})
+    execute(session, _EXCLUSIVE, {"gate": GATE})
 
 
 def named_in(value: Any) -> Iterator[Subject]:
@@ -39,5 +39,5 @@ def named_in(value: Any) -> Iterator[Subject]:
             yield from named_in(item)
 
 
-_SHARED = text("SELECT pg_advisory_xact_lock_shared(:gate)")
-_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:gate)")
+_SHARED = "SELECT pg_advisory_xact_lock_shared(%(gate)s::bigint)"
+_EXCLUSIVE = "SELECT pg_advisory_xact_lock(%(gate)s::bigint)"

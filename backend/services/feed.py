@@ -12,10 +12,10 @@ commit (`CHANNEL`).
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.enums import Kind
+from backend.core.statements import execute
 
 CHANNEL = "zw_resync"
 """NOTIFY goes out on it with the id of each grid that was touched."""
@@ -32,14 +32,13 @@ def touch(session: Session, touches: Iterable[Touch]) -> None:
         return
     grids, documents = zip(*latest, strict=True)
     given = {"grids": list(grids), "documents": list(documents), "kinds": list(latest.values()), "channel": CHANNEL}
-    session.connection().execute(_TOUCH, given)
+    execute(session, _TOUCH, given)
 
 
-_TOUCH = text(
-    """
+_TOUCH = """
     WITH touched AS (
         SELECT grid, document_id, kind, row_number() OVER (PARTITION BY grid ORDER BY place) AS number
-        FROM unnest(CAST(:grids AS text[]), CAST(:documents AS uuid[]), CAST(:kinds AS text[]))
+        FROM unnest(%(grids)b::text[], %(documents)b::uuid[], %(kinds)b::text[])
              WITH ORDINALITY AS t (grid, document_id, kind, place)
     ), bumped AS (
         INSERT INTO feed_counter (grid_id, seq)
@@ -55,6 +54,5 @@ _TOUCH = text(
         ON CONFLICT (grid_id, document_id) DO UPDATE
         SET seq = excluded.seq, kind = excluded.kind, written_in = excluded.written_in
     )
-    SELECT count(*) FROM (SELECT pg_notify(:channel, grid_id) FROM bumped) AS told
-    """
-)
+    SELECT count(*) FROM (SELECT pg_notify(%(channel)s::text, grid_id) FROM bumped) AS told
+"""

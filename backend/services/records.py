@@ -13,7 +13,7 @@ from backend.core.enums import Kind
 from backend.kinds import KINDS, Document, Identity, KindSpec, identity_of
 from backend.kinds.base import PUBLIC_KEYS
 from backend.kinds.geodesy import SCALE
-from backend.services.sealing import Part, Subject, Vault, human, place, subjects_in
+from backend.services.sealing import Path, Shares, Subject, Vault, entries_of, human
 
 H3_RESOLUTION = 9
 COMPOUND_SURNAMES = frozenset(
@@ -62,24 +62,30 @@ def subject_of(spec: KindSpec, document_id: UUID, fields: Document) -> Subject:
     return human(identity.id_type, identity.id_number) if identity else document_id.bytes
 
 
-def split(kind: Kind, document_id: UUID, fields: Document) -> tuple[Document, list[Part]]:
-    """The readable part of a record, and the personal parts by subject."""
+def split(kind: Kind, document_id: UUID, fields: Document) -> tuple[Document, Shares]:
+    """The readable part of a record, and the personal values by subject."""
     spec = KINDS[kind]
     own = subject_of(spec, document_id, fields)
     body: Document = {}
-    parts: list[Part] = []
+    mine: list[tuple[Path, Any]] = []
+    shares: Shares = {own: mine}
     for name, value in fields.items():
-        if name in spec.public:
+        if name in PUBLIC_KEYS and name in spec.public:
             body[name] = declared(name, value)
-            parts += [Part(own, path, unknown) for path, unknown in _undeclared(name, value)]
-        elif name in spec.nested and isinstance(value, list):
+            mine += _undeclared(name, value)
+        elif name in spec.public:
+            body[name] = value
+        elif name not in spec.nested:
+            mine.append(((name,), value))
+        elif isinstance(value, list):
             body[name] = []
-            parts += [Part(nested_subject(item, own), (name, index), item) for index, item in enumerate(value)]
-        elif name in spec.nested:
-            parts.append(Part(nested_subject(value, own), (name,), value))
+            for index, item in enumerate(value):
+                shares.setdefault(nested_subject(item, own), []).append(((name, index), item))
         else:
-            parts.append(Part(own, (name,), value))
-    return body, parts
+            shares.setdefault(nested_subject(value, own), []).append(((name,), value))
+    if not mine:
+        del shares[own]
+    return body, shares
 
 
 def seal_rows(
@@ -88,18 +94,21 @@ def seal_rows(
     """Seal a batch; one read of keys for all rows, one write for subjects that are new."""
     vault = vault or Vault(session)
     split_rows = [split(*row) for row in rows]
-    vault.provide(part.subject for _, parts in split_rows for part in parts)
+    vault.provide(subject for _, shares in split_rows for subject in shares)
     return [
-        SealedRow(body, vault.seal(parts, context=context_of(document_id)), indexes(kind, fields))
-        for (kind, document_id, fields), (body, parts) in zip(rows, split_rows, strict=True)
+        SealedRow(body, vault.seal_shares(shares, context=context_of(document_id)), indexes(kind, fields))
+        for (kind, document_id, fields), (body, shares) in zip(rows, split_rows, strict=True)
     ]
 
 
 def open_rows(session: Session, rows: Sequence[StoredRow], *, vault: Vault | None = None) -> list[Document]:
     """The fields of a batch of rows. What belongs to an erased subject is missing from them."""
     vault = vault or Vault(session)
-    vault.load(subjects_in(row.sealed for row in rows))
-    return [place(_copied(row.body), vault.open(row.sealed, context=context_of(row.id))) for row in rows]
+    blobs = [entries_of(row.sealed) for row in rows]
+    vault.load({subject for blob in blobs for subject, _ in blob})
+    return [
+        vault.fill(_copied(row.body), blob, context=context_of(row.id)) for row, blob in zip(rows, blobs, strict=True)
+    ]
 
 
 def indexes(kind: Kind, fields: Document) -> Indexes:
@@ -167,12 +176,12 @@ def declared(name: str, value: Any) -> Any:
     return {key: item for key, item in value.items() if key in keys} if isinstance(value, dict) else value
 
 
-def _undeclared(name: str, value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """What `_declared` leaves out, with the path at which it stood."""
-    keys = PUBLIC_KEYS.get(name, frozenset())
+def _undeclared(name: str, value: Any) -> Iterator[tuple[Path, Any]]:
+    """What `declared` leaves out, with the path at which it stood."""
+    keys = PUBLIC_KEYS[name]
     places = enumerate(value) if isinstance(value, list) else [(None, value)]
     for index, item in places:
-        if name in PUBLIC_KEYS and isinstance(item, dict):
+        if isinstance(item, dict):
             start = (name,) if index is None else (name, index)
             yield from (((*start, key), unknown) for key, unknown in item.items() if key not in keys)
 

@@ -11,7 +11,9 @@ from uuid import UUID
 import msgspec
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.crypto import key_ring
+from backend.core.db import transaction
 from backend.kinds import identity_of
 from backend.services.records import block_index, id_index, phone_index
 from backend.services.registry_specs import DatasetSpec
@@ -49,8 +51,8 @@ class BulkVault(Vault):
     """
 
     def _insert(self, rows: dict[str, Any]) -> list[Subject]:
-        with self._session.get_bind().engine.begin() as connection:
-            return [bytes(subject) for subject in connection.execute(INSERT_KEYS, rows).scalars()]
+        with transaction(self._session.get_bind().engine) as own:
+            return [subject for (subject,) in statements.rows(own, INSERT_KEYS, rows)]
 
 
 def record_key(spec: DatasetSpec, fields: Fields) -> str:

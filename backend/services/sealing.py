@@ -14,12 +14,22 @@ import msgspec
 from sqlalchemy import text
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.crypto import DataKey, KeyRing, Undecipherable, key_ring
 from backend.core.errors import ZhiwangError
 
 Subject = bytes
 """A 16-byte subject id: the blind index of an id type and number, or the id of a document."""
+
+Path = tuple[str | int, ...]
+"""Where a value stands in its document: keys and list positions."""
+
+Shares = dict[Subject, list[tuple[Path, Any]]]
+"""The values of a row by the subject they belong to."""
+
+Entries = list[tuple[Subject, bytes]]
+"""A blob taken apart: each subject with its ciphertext."""
 
 FIRST_BLOB_BYTE = 0x80
 """A sealed blob is a MessagePack list; what release 0.1.0 sealed under the ring itself begins below."""
@@ -40,10 +50,10 @@ class SubjectErased(ZhiwangError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A value that belongs to one subject, and where it stands in the document (keys and list positions)."""
+    """A value that belongs to one subject, and where it stands in the document."""
 
     subject: Subject
-    path: tuple[str | int, ...]
+    path: Path
     value: Any
 
 
@@ -71,11 +81,11 @@ class Vault:
         if not wanted:
             return
         wrapped: dict[Subject, bytes] = {}
-        for subject, key in self._session.connection().execute(_SELECT, {"subjects": wanted}):
+        for subject, key in statements.rows(self._session, _SELECT, {"subjects": wanted}):
             if key is None:
-                self._erased.add(bytes(subject))
+                self._erased.add(subject)
             else:
-                wrapped[bytes(subject)] = bytes(key)
+                wrapped[subject] = key
         for subject in wrapped.keys() - self._erased:
             self._keys[subject] = self._ring.unwrap(wrapped[subject], subject=subject)
 
@@ -109,7 +119,7 @@ class Vault:
 
     def _insert(self, rows: dict[str, Any]) -> list[Subject]:
         """The subjects whose keys were written."""
-        return [bytes(subject) for subject in self._session.connection().execute(INSERT_KEYS, rows).scalars()]
+        return [subject for (subject,) in statements.rows(self._session, INSERT_KEYS, rows)]
 
     def key_of(self, subject: Subject) -> DataKey | None:
         """A key that `load` or `provide` has seen, for what is no blob, such as a file. None where it is gone."""
@@ -122,32 +132,48 @@ class Vault:
 
     def seal(self, parts: Sequence[Part], *, context: bytes) -> bytes | None:
         """One blob for all parts; None where there is nothing personal. `provide` must have seen the subjects."""
-        by_subject: dict[Subject, list[tuple[tuple[str | int, ...], Any]]] = {}
+        shares: Shares = {}
         for part in parts:
-            by_subject.setdefault(part.subject, []).append((part.path, part.value))
-        if not by_subject:
+            shares.setdefault(part.subject, []).append((part.path, part.value))
+        return self.seal_shares(shares, context=context)
+
+    def seal_shares(self, shares: Shares, *, context: bytes) -> bytes | None:
+        """The same for parts that are by subject already."""
+        if not shares:
             return None
+        encode = msgspec.json.encode
         return msgspec.msgpack.encode(
-            [
-                (subject, self._keys[subject].seal(msgspec.json.encode(values), context=context))
-                for subject, values in by_subject.items()
-            ]
+            [(subject, self._keys[subject].seal(encode(values), context=context)) for subject, values in shares.items()]
         )
 
     def open(self, blob: bytes | None, *, context: bytes) -> list[Part]:
         """The parts of a blob. Parts of a subject whose key is gone are left out: they were erased."""
         opened: list[Part] = []
-        for subject, ciphertext in _entries(blob):
+        for subject, ciphertext in entries_of(blob):
             key = self._keys.get(subject)
             if key is not None:
                 values = msgspec.json.decode(key.open(ciphertext, context=context))
                 opened += [Part(subject, tuple(path), value) for path, value in values]
         return opened
 
+    def fill(self, document: dict[str, Any], blob: Entries, *, context: bytes) -> dict[str, Any]:
+        """Put the parts of a blob, as `entries_of` gives it, into its document, as `open` and `place` would."""
+        inner: list[Part] = []
+        for subject, ciphertext in blob:
+            key = self._keys.get(subject)
+            if key is None:
+                continue
+            for path, value in msgspec.json.decode(key.open(ciphertext, context=context)):
+                if len(path) == 1:
+                    document[path[0]] = value
+                else:
+                    inner.append(Part(subject, tuple(path), value))
+        return place(document, inner) if inner else document
+
 
 def subjects_in(blobs: Iterable[bytes | None]) -> set[Subject]:
     """The subjects whose keys these blobs need."""
-    return {subject for blob in blobs for subject, _ in _entries(blob)}
+    return {subject for blob in blobs for subject, _ in entries_of(blob)}
 
 
 def place(document: dict[str, Any], parts: Iterable[Part]) -> dict[str, Any]:
@@ -172,8 +198,7 @@ def place(document: dict[str, Any], parts: Iterable[Part]) -> dict[str, Any]:
 def erased_among(session: Session, subjects: Iterable[Subject]) -> set[Subject]:
     """Those of the subjects that were erased; `Vault.provide` refuses them."""
     wanted = sorted(set(subjects))
-    rows = session.connection().execute(_ERASED, {"subjects": wanted}).scalars() if wanted else ()
-    return {bytes(subject) for subject in rows}
+    return {subject for (subject,) in statements.rows(session, _ERASED, {"subjects": wanted})} if wanted else set()
 
 
 def destroy_keys(session: Session, subjects: Iterable[Subject]) -> int:
@@ -214,32 +239,30 @@ def open_values(session: Session, blobs: Mapping[bytes, bytes | None]) -> dict[b
     return opened
 
 
-def _entries(blob: bytes | None) -> list[tuple[bytes, bytes]]:
+def entries_of(blob: bytes | None) -> Entries:
+    """The subjects of a blob, each with the ciphertext of its parts. `Undecipherable` where it is no blob."""
     if blob is None:
         return []
     try:
-        return msgspec.msgpack.decode(blob, type=list[tuple[bytes, bytes]])
+        return _ENTRIES.decode(blob)
     except msgspec.DecodeError as error:
         raise Undecipherable("not a sealed blob") from error
 
 
-_SELECT = text(
-    """
-    SELECT subject_id, wrapped FROM subject_key WHERE subject_id = ANY(:subjects)
+_ENTRIES = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
+_SELECT = """
+    SELECT subject_id, wrapped FROM subject_key WHERE subject_id = ANY(%(subjects)b::bytea[])
     UNION ALL
-    SELECT subject_id, NULL FROM erased_subject WHERE subject_id = ANY(:subjects)
-    """
-)
-INSERT_KEYS = text(
-    """
+    SELECT subject_id, NULL FROM erased_subject WHERE subject_id = ANY(%(subjects)b::bytea[])
+"""
+INSERT_KEYS = """
     INSERT INTO subject_key (subject_id, wrapped, created_at)
-    SELECT subject_id, wrapped, :now
-    FROM unnest(CAST(:subjects AS bytea[]), CAST(:wrapped AS bytea[])) AS made (subject_id, wrapped)
+    SELECT subject_id, wrapped, %(now)s
+    FROM unnest(%(subjects)b::bytea[], %(wrapped)b::bytea[]) AS made (subject_id, wrapped)
     ON CONFLICT (subject_id) DO NOTHING
     RETURNING subject_id
-    """
-)
-_ERASED = text("SELECT subject_id FROM erased_subject WHERE subject_id = ANY(:subjects)")
+"""
+_ERASED = "SELECT subject_id FROM erased_subject WHERE subject_id = ANY(%(subjects)b::bytea[])"
 _BURY = text(
     """
     INSERT INTO erased_subject (subject_id, erased_at)

@@ -11,6 +11,7 @@ from shapely import STRtree
 from shapely.geometry import Point, shape
 from sqlmodel import Session, col, or_, select
 
+from backend.core import statements
 from backend.core.clock import now
 from backend.models import Grid, Membership
 
@@ -43,15 +44,8 @@ def grid_at(session: Session, lat: float, lon: float) -> str | None:
 
 def held_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, int]:
     """The grids a worker holds at a moment, with the epoch of the membership."""
-    rows = session.exec(
-        select(Membership.grid_id, Membership.epoch).where(
-            Membership.account_id == account_id,
-            col(Membership.starts_at) <= at,
-            or_(col(Membership.ends_at).is_(None), col(Membership.ends_at) > at),
-        )
-    )
     found: dict[str, int] = {}
-    for grid_id, epoch in rows:
+    for grid_id, epoch in statements.rows(session, _HELD, {"account": account_id, "at": at}):
         found[grid_id] = max(epoch, found.get(grid_id, epoch))
     return found
 
@@ -78,3 +72,9 @@ def _current_map(session: Session) -> _Map:
             tree = STRtree([shape(polygon) for _, polygon in rows])
             _map = _Map(database, time.monotonic(), [grid_id for grid_id, _ in rows], tree)
         return _map
+
+
+_HELD = """
+    SELECT CAST(grid_id AS text), epoch FROM membership
+    WHERE account_id = %(account)s AND starts_at <= %(at)s AND (ends_at IS NULL OR ends_at > %(at)s)
+"""

@@ -12,6 +12,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.db import act_as, engine_for
 from backend.core.enums import Reach, Role
 from backend.services.permissions import settings_of
@@ -128,20 +129,33 @@ def unescaped(value: bytes) -> bytes:
 
 @contextmanager
 def everything_read() -> Iterator[list[bytes]]:
-    """Every value that the API's connections get from the database, as it comes over the wire."""
+    """Every value that the API's connections get from the database, as it comes over the wire.
+
+    What goes straight through the driver (`backend.core.statements`) is noted when the block ends.
+    """
     read: list[bytes] = []
+    direct: list[Any] = []
+    made = statements.Answer.__init__
 
     def note(_: Any, cursor: Any, *__: Any) -> None:
         result = cursor.pgresult
         for row in range(result.ntuples if result else 0):
             read.extend(unescaped(result.get_value(row, column) or b"") for column in range(result.nfields))
 
+    def made_and_kept(answer: statements.Answer, session: Session, cursor: Any, query: str) -> None:
+        direct.append(cursor)
+        made(answer, session, cursor, query)
+
     engine = engine_for("zw_api")
     event.listen(engine, "after_cursor_execute", note)
-    try:
-        yield read
-    finally:
-        event.remove(engine, "after_cursor_execute", note)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statements.Answer, "__init__", made_and_kept)
+        try:
+            yield read
+        finally:
+            event.remove(engine, "after_cursor_execute", note)
+            for cursor in direct:
+                note(None, cursor)
 
 
 def content_of(document_id: UUID) -> list[bytes]:
