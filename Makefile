@@ -100,3 +100,7 @@ test-api-fuzz: $(VENV)/.stamp-test ## 按接口文档随机测试（一万例）
 	@exec $(PY) -m bench.api_fuzz $(ARGS)
 attack-tokens: $(VENV)/.stamp-test ## 攻击登录与令牌 · attack logins and tokens
 	@exec $(PY) -m bench.attack_tokens $(ARGS)
+
+.PHONY: simulate-rxdb
+simulate-rxdb: $(VENV)/.stamp-test ## 真实 RxDB 客户端的随机历史（SEEDS=50）· random histories of real RxDB clients
+	@exec $(PY) -m bench.simulate_rxdb --seeds $(or $(SEEDS),50) --first $(or $(FIRST),0)

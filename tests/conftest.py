@@ -48,7 +48,8 @@ def _secret() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _administer(postgres: EmbeddedPostgres, statement: str) -> None:
+def administer(postgres: EmbeddedPostgres, statement: str) -> None:
+    """One statement as the superuser, outside of any database of a test."""
     engine = create_engine(
         dialect_url(postgres.url(user="postgres", database="postgres")),
         isolation_level="AUTOCOMMIT",
@@ -58,7 +59,8 @@ def _administer(postgres: EmbeddedPostgres, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def _use_database(postgres: EmbeddedPostgres, name: str) -> None:
+def use_database(postgres: EmbeddedPostgres, name: str) -> None:
+    """The settings of this process, and of those it starts, point to a database."""
     os.environ["DATABASE_URL"] = postgres.url(user="zw_api", database=name)
     os.environ["WORKER_DATABASE_URL"] = postgres.url(user="zw_worker", database=name)
     os.environ["MIGRATION_DATABASE_URL"] = postgres.url(user="zw_owner", database=name)
@@ -107,7 +109,7 @@ def template(postgres: EmbeddedPostgres) -> str:
     from backend.seed.load import seed_accounts, seed_code_tables
 
     postgres.prepare(TEMPLATE)
-    _use_database(postgres, TEMPLATE)
+    use_database(postgres, TEMPLATE)
     command.upgrade(Config(str(PROJECT_ROOT / "alembic.ini")), "head")
     with Session(engine_for("zw_worker")) as session:
         seed_code_tables(session)
@@ -134,26 +136,26 @@ def module_database(postgres: EmbeddedPostgres, template: str) -> Iterator[dict[
 @contextmanager
 def _cloned(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     name = f"t_{secrets.token_hex(6)}"
-    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template} OWNER zw_owner")
-    _use_database(postgres, name)
+    administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template} OWNER zw_owner")
+    use_database(postgres, name)
     try:
         yield name
     finally:
         _fresh_caches()
-        _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+        administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
 def shared_database(postgres: EmbeddedPostgres, template: str) -> str:
     """One clone for all tests that roll back."""
-    _administer(postgres, f"CREATE DATABASE zhiwang_shared TEMPLATE {template} OWNER zw_owner")
+    administer(postgres, f"CREATE DATABASE zhiwang_shared TEMPLATE {template} OWNER zw_owner")
     return "zhiwang_shared"
 
 
 @pytest.fixture
 def session(postgres: EmbeddedPostgres, shared_database: str) -> Iterator[Session]:
     """A session as `zw_worker` whose transaction is rolled back after the test."""
-    _use_database(postgres, shared_database)
+    use_database(postgres, shared_database)
     with engine_for("zw_worker").connect() as connection, connection.begin() as outer:
         with Session(connection, join_transaction_mode="create_savepoint") as inner:
             yield inner

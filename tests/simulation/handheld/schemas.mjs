@@ -1,0 +1,73 @@
+// What the handheld stores. Version 1 only adds an index: a change of the local form that the server never hears of.
+
+const text = { type: 'string' };
+const location = {
+  type: 'object',
+  properties: { lat: { type: 'integer' }, lon: { type: 'integer' }, datum: text, accuracy_m: { type: 'integer' } },
+};
+
+const FIELDS = {
+  house: {
+    required: ['address'],
+    properties: {
+      address: text, name: text, use: text, rental_use: text, remark: text, area_dm2: { type: 'integer' }, location,
+      tenants: { type: 'array', items: { type: 'object', properties: { id: text, name: text, relation: text } } },
+    },
+  },
+  person: {
+    required: ['name'],
+    properties: { name: text, phone: text, employer: text, education: text, remark: text },
+  },
+};
+
+export const KINDS = Object.keys(FIELDS);
+
+/** Options of the collections of a database whose replicated collections have the given schema version. */
+export function collections(version) {
+  const replicated = Object.fromEntries(KINDS.map((kind) => [kind, replicatedCollection(kind, version)]));
+  return { ...replicated, refused: { schema: REFUSED }, device: { schema: DEVICE } };
+}
+
+function replicatedCollection(kind, version) {
+  const { required, properties } = FIELDS[kind];
+  const schema = {
+    version,
+    primaryKey: 'id',
+    type: 'object',
+    properties: {
+      id: { type: 'string', maxLength: 36 },
+      grid_id: { type: 'string', maxLength: 15 },
+      op: { type: 'string', maxLength: 36 },
+      rev: { type: 'integer' },
+      ...properties,
+    },
+    required: ['id', 'grid_id', 'op', ...required],
+    ...(version > 0 ? { indexes: ['grid_id'] } : {}),
+  };
+  return { schema, ...(version > 0 ? { migrationStrategies: { 1: (document) => document } } : {}) };
+}
+
+// Rows that were answered with something else: kept here before the answer is applied, until `outcomes` has decided.
+const REFUSED = {
+  version: 0,
+  primaryKey: 'op',
+  type: 'object',
+  properties: {
+    op: { type: 'string', maxLength: 36 },
+    id: { type: 'string', maxLength: 36 },
+    kind: { type: 'string', maxLength: 16 },
+    code: { type: 'string' },
+    row: { type: 'string' },
+    base: { type: 'string' },
+  },
+  required: ['op', 'id', 'kind', 'row', 'base'],
+};
+
+// What the device knows of the server: its epoch.
+const DEVICE = {
+  version: 0,
+  primaryKey: 'id',
+  type: 'object',
+  properties: { id: { type: 'string', maxLength: 16 }, epoch: { type: 'string' } },
+  required: ['id'],
+};

@@ -1,0 +1,230 @@
+"""What an RxDB client has to do beside storing answers, each shown by the case that needs it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.simulation.audit import comparable
+from tests.simulation.node import NodeProcess
+from tests.simulation.town import Town, everything, rows
+from tests.world import Handheld, Json, document, until
+
+Open = Callable[..., "Device"]
+
+
+class Device:
+    """A handheld in a Node process, and the Python helper of the same device to look with the server's eyes."""
+
+    def __init__(self, node: NodeProcess, enrolled: Handheld, town: Town, **given: Any) -> None:
+        self.call = node.call
+        self.enrolled = enrolled
+        token = enrolled.tokens["access_token"]
+        self.call("open", name=f"d{uuid4().hex}", url=town.url, token=token, **{"storage": "dexie", **given})
+
+    def house(self, grid: str, **fields: Any) -> str:
+        given = document(grid, **{"address": "合成路1号", **fields})
+        return str(self.call("insert", kind="house", document=given))
+
+    def patch(self, one: str, **fields: Any) -> None:
+        assert self.call("patch", kind="house", id=one, fields=fields)
+
+    def die_offline(self) -> None:
+        """The app dies without the answer of its push, and starts where there is no network."""
+        self.call("offline", offline=True)
+        self.call("restart")
+        self.call("release", place="push answer")
+
+    def houses(self) -> dict[str, str]:
+        living: dict[str, str] = self.call("dump")["living"]["house"]
+        return living
+
+    def is_like_the_server(self) -> bool:
+        truth = {one: comparable(found) for one, found in everything(self.enrolled, "house").items()}
+        return self.houses() == truth
+
+    def outcomes(self) -> list[str]:
+        return [entry["outcome"] for entry in self.enrolled.outcomes()["mutations"]]
+
+
+@pytest.fixture
+def town(client: httpx.Client) -> Town:
+    """Three grids; the first two workers hold the first one."""
+    town = Town.found(client)
+    town.assign(0, 0)
+    town.assign(1, 0)
+    return town
+
+
+@pytest.fixture
+def start(nodes: list[NodeProcess], town: Town) -> Iterator[Open]:
+    """Start a handheld of the next worker."""
+    started: list[Device] = []
+
+    def one(**given: Any) -> Device:
+        place = len(started)
+        started.append(Device(nodes[place], town.enrol(place), town, **given))
+        return started[-1]
+
+    yield one
+    for device in started:
+        device.call("close")
+
+
+def test_an_edit_undone_after_a_lost_answer_and_a_restart_stands(town: Town, start: Open) -> None:
+    """A0 → A1, whose answer is lost → restart → A0: RxDB sends A0 over the old base, and the server must not think that
+    nothing was edited (rule 2)."""
+    device = start()
+    one = device.house(town.grids[0], use="A0")
+    device.call("settle")
+    device.call("hold", place="push answer")
+    device.patch(one, use="A1")
+    until(lambda: device.call("held", place="push answer") == 1, what="the edit is on its way")
+    device.die_offline()
+    device.patch(one, use="A0")
+    device.call("offline", offline=False)
+    device.call("settle")
+    assert '"use":"A0"' in device.houses()[one]
+    assert device.is_like_the_server()
+    assert device.outcomes() == ["applied"] * 3
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_create_edited_after_a_lost_answer_and_a_restart_meets_no_conflict_with_itself(
+    town: Town, start: Open, is_removed: bool
+) -> None:
+    """RxDB pushes it as a create again, under another `op` and with other content."""
+    device = start()
+    device.call("settle")
+    device.call("hold", place="push answer")
+    one = device.house(town.grids[0], use="A0")
+    until(lambda: device.call("held", place="push answer") == 1, what="the create is on its way")
+    device.die_offline()
+    if is_removed:
+        assert device.call("remove", kind="house", id=one)
+    else:
+        device.patch(one, use="A1")
+    device.call("offline", offline=False)
+    device.call("settle")
+    assert device.outcomes() == ["applied"] * 2
+    assert device.is_like_the_server()
+    assert list(device.houses()) == ([] if is_removed else [one])
+
+
+def test_what_a_local_migration_adds_to_the_assumed_state_means_nothing(town: Town, start: Open) -> None:
+    device = start()
+    one = device.house(town.grids[0], use="A0")
+    device.call("settle")
+    device.call("restart", migrate=True)
+    device.patch(one, use="A1")
+    device.call("settle")
+    (row,) = [row for row in device.call("report")["pushed"] if row["newDocumentState"].get("use") == "A1"]
+    assert row["assumedMasterState"]["_attachments"] == {}, "the control: RxDB still does so"
+    assert device.outcomes() == ["applied"] * 2
+    assert device.is_like_the_server()
+    assert rows("SELECT 1 FROM conflict WHERE document_id = :one", one=one) == []
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_a_page_read_while_a_push_was_answered_is_read_again(town: Town, start: Open, turns: bool) -> None:
+    """Without taking turns RxDB skips the other's edit for good: the page has it, the answer of the push does not."""
+    device, other = start(options={"turns": turns}), start()
+    one = device.house(town.grids[0], use="A0")
+    device.call("settle")
+    other.call("settle")
+    device.call("hold", place="pull request")
+    device.call("poke")
+    until(lambda: device.call("held", place="pull request") == 2, what="a pull of both kinds has begun")
+    device.call("hold", place="push answer")
+    device.patch(one, use="A1")
+    until(lambda: device.call("held", place="push answer") == 1, what="the edit is applied")
+    other.patch(one, name="B1")
+    other.call("settle")
+    device.call("release", place="pull request")
+    if not turns:
+        until(lambda: _checkpoint(device, 3), what="the page is stored")
+    device.call("release", place="push answer")
+    device.call("settle")
+    assert device.is_like_the_server() is turns
+
+
+def _checkpoint(device: Device, least: int) -> bool:
+    return bool(device.call("position", kind="house") >= least)
+
+
+def test_a_refused_create_stays_with_its_author_until_it_goes_in(town: Town, start: Open) -> None:
+    device = start()
+    one = device.house(town.grids[1], use="A0")
+    device.call("settle")
+    assert device.houses() == {}, "answered with a tombstone"
+    (row,) = device.call("refused")
+    assert (row["id"], row["row"]["use"], row["code"]) == (one, "A0", ""), "kept before any outcome was read"
+    device.call("outcomes")
+    (row,) = device.call("refused")
+    assert row["code"] == "out_of_scope"
+    device.call("restart")
+    device.call("resubmit", op=row["op"], fields={"grid_id": town.grids[0]})
+    device.call("settle")
+    device.call("outcomes")
+    assert device.call("refused") == []
+    assert list(device.houses()) == [one]
+    assert device.is_like_the_server()
+
+
+def test_an_emptied_device_gets_its_refused_rows_back(town: Town, start: Open) -> None:
+    device = start(storage="memory")
+    device.house(town.grids[1], use="A0")
+    device.call("settle")
+    device.call("restart")
+    assert device.call("refused") == []
+    device.call("outcomes")
+    (row,) = device.call("refused")
+    assert row["row"]["use"] == "A0"
+
+
+def test_batches_are_halved_until_they_are_taken(town: Town, start: Open) -> None:
+    device = start(options={"pushBatch": 50})
+    device.call("offline", offline=True)
+    for number in range(21):
+        device.house(town.grids[0], use=str(number))
+    device.call("offline", offline=False)
+    device.call("settle")
+    assert len(everything(device.enrolled, "house")) == 21
+    assert device.outcomes() == ["applied"] * 21
+
+
+def test_a_row_too_large_for_any_batch_goes_to_the_refused_list(town: Town, start: Open) -> None:
+    device = start()
+    device.call("offline", offline=True)
+    good, large = device.house(town.grids[0]), device.house(town.grids[0], remark="字" * 30_000)
+    device.call("offline", offline=False)
+    device.call("settle")
+    assert list(everything(device.enrolled, "house")) == [good]
+    assert [(row["id"], row["code"]) for row in device.call("refused")] == [(large, "too_large")]
+
+
+def test_a_lost_grid_leaves_nothing_behind(town: Town, start: Open) -> None:
+    town.assign(0, 1)
+    device = start()
+    kept, lost = device.house(town.grids[0]), device.house(town.grids[1], remark="合成备注")
+    device.call("settle")
+    town.withdraw(0, 1)
+    device.call("settle")
+    assert list(device.houses()) == [kept]
+    assert device.call("dump")["deleted"] == [], "not even the tombstone"
+    town.assign(0, 1)
+    device.call("settle")
+    assert sorted(device.houses()) == sorted([kept, lost])
+
+
+def test_a_document_that_the_local_form_rejects_raises_an_alarm(town: Town, start: Open) -> None:
+    device = start()
+    device.call("settle")
+    unknown: Json = document(town.grids[0], address="合成路2号", house_code="4" * 25)
+    assert town.enrol(1).push("house", unknown) == []
+    device.call("poke")
+    until(lambda: bool(device.call("report")["alarms"]), what="an alarm")
+    assert any("RC_PULL" in alarm for alarm in device.call("report")["alarms"])
+    assert device.houses() == {}, "RxDB stores nothing of it: that is what the alarm is for"
