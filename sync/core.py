@@ -213,6 +213,7 @@ def _base_of(known: Known, row: Incoming) -> Base | None:
         last_pushed=last,
         named=Base(named.state, named.version) if named else None,
         is_named=row.assumed_op is not None,
+        is_unmet=row.wire.get("rev") is None,
     )
 
 

@@ -233,10 +233,16 @@ def _ordered(*documents: Document) -> list[str]:
     return list(dict.fromkeys(key for document in documents for key in document))
 
 
-def choose_base(*, last_pushed: Base | None, named: Base | None, is_named: bool) -> Base | None:
+def choose_base(*, last_pushed: Base | None, named: Base | None, is_named: bool, is_unmet: bool = False) -> Base | None:
     """The base of a row (rule 2): what this device last pushed, if that came after the version it names, else that
-    version. `named` is None where the server does not know the version; then there is no base at all."""
-    if not is_named or named is None:
+    version. `named` is None where the server does not know the version; then there is no base at all.
+
+    `is_unmet`: the row has no `rev`, so the device never stored a version of ours. Then it can only stand on what the
+    device itself pushed: a create whose answer was lost is pushed again as a create, with what was edited since.
+    """
+    if not is_named:
+        return last_pushed if is_unmet else None
+    if named is None:
         return None
     if last_pushed is not None and last_pushed.version > named.version:
         return last_pushed

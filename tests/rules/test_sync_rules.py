@@ -143,6 +143,8 @@ def test_the_base_is_what_this_device_pushed_last_if_that_came_after_the_named_v
     assert choose_base(last_pushed=named, named=pushed, is_named=True) is pushed
     assert choose_base(last_pushed=pushed, named=None, is_named=True) is None
     assert choose_base(last_pushed=pushed, named=named, is_named=False) is None
+    assert choose_base(last_pushed=pushed, named=None, is_named=False, is_unmet=True) is pushed
+    assert choose_base(last_pushed=None, named=None, is_named=False, is_unmet=True) is None
     decision = decide(PERSON, mine=State({"name": "A0"}), base=pushed, master=Master(State({"name": "A1"}), 2))
     assert decision.result.fields == {"name": "A0"}
     lost = decide(PERSON, mine=State({"name": "A0"}), base=named, master=Master(State({"name": "A1"}), 2))
