@@ -192,7 +192,8 @@ def _story(one: UUID, replicas: list[Replica], record: Record) -> Iterator[str]:
     for (document, op), mutation in sorted(record.mutations.items(), key=lambda entry: entry[1].seq or 0):
         if document == one:
             reached = f"{mutation.outcome.value}, base {mutation.base_version}, version {mutation.version}"
-            yield f"  {mutation.created_at:%S.%f} {names.get(mutation.device_id or one, 'nobody')} pushed {op}: {reached}"
+            who = names.get(mutation.device_id or one, "nobody")
+            yield f"  {mutation.created_at:%S.%f} {who} pushed {op}: {reached}"
     for replica in replicas:
         for row in (row for row in replica.pushed if row["newDocumentState"]["id"] == str(one)):
             yield f"  {replica.name} sent {row}"
