@@ -41,12 +41,15 @@ format: $(VENV)/.stamp-test ## 统一代码格式 · format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-.PHONY: canaries bench-sealing bench-trust
+.PHONY: canaries bench-feed bench-sealing bench-trust
 canaries: $(VENV)/.stamp-test ## 一万个合成身份走遍全流程，逐字节查找 · 10,000 synthetic identities, then every byte searched for them
 	@exec $(PY) -m bench.canaries $(ARGS)
 
 bench-sealing: $(VENV)/.stamp-test ## 加密算法的速度 · what the ciphers cost against no encryption
 	@exec $(PY) -m bench.sealing $(ARGS)
+
+bench-feed: $(VENV)/.stamp-test ## 变更流约束的开销 · what it costs that no change goes unheard
+	@exec $(PY) -m bench.feed_wall $(ARGS)
 
 bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的影响 · what encryption, audit and authorisation cost
 	@exec $(PY) -m bench.trust $(ARGS)

@@ -23,7 +23,16 @@ from backend.models.cases import (
 )
 from backend.models.checks import RuleSet, Verdict
 from backend.models.citizens import Citizen, Report, WechatMessage
-from backend.models.documents import Conflict, Document, DocumentVersion, Feed, FeedCounter, Mutation, Quarantine
+from backend.models.documents import (
+    Conflict,
+    Document,
+    DocumentVersion,
+    Feed,
+    FeedCounter,
+    FeedDue,
+    Mutation,
+    Quarantine,
+)
 from backend.models.jobs import BeatSlot, Job
 from backend.models.life import (
     AccessRequest,
@@ -70,6 +79,7 @@ __all__ = [
     "Export",
     "Feed",
     "FeedCounter",
+    "FeedDue",
     "Grid",
     "Job",
     "LoginFailure",

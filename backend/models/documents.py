@@ -6,7 +6,8 @@ Personal fields are never in a readable column: `body` holds the public fields, 
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index, LargeBinary, text
+from sqlalchemy import BigInteger, Identity, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from backend.core.enums import ConflictState, Hardness, Kind, Outcome, QuarantineCode, QuarantineState
@@ -183,3 +184,14 @@ class Feed(SQLModel, table=True):
     seq: int = Field(sa_type=BigInteger)
     first_seq: int = Field(sa_type=BigInteger)
     written_in: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class FeedDue(SQLModel, table=True):
+    """Documents of a grid that a statement changed, and that the feed has to tell before the commit. Triggers write it
+    and take it away again (migration 0021); outside a transaction it is empty."""
+
+    __tablename__ = "feed_due"
+
+    id: UUID = Field(primary_key=True)
+    grid_id: str = Field(sa_type=Text)
+    document_ids: list[UUID] = Field(sa_type=ARRAY(Uuid))

@@ -123,7 +123,7 @@ def test_a_move_needs_the_feed_rows_of_both_grids(
 
 
 def test_a_document_is_not_deleted_unheard_even_by_the_owner(stored: UUID, grids: tuple[str, str]) -> None:
-    with pytest.raises(IntegrityError, match="left a grid without a feed row"):
+    with pytest.raises(IntegrityError, match=UNFED):
         as_owner(f"DELETE FROM document WHERE id = '{stored}'")
 
 
