@@ -1,13 +1,17 @@
 """How far a client is in the feeds of its grids, without I/O.
 
-A checkpoint belongs to one collection: `{"v":1,"g":{grid:[epoch,seq]},"gone":{grid:[maxSeqHeld,lastDocId]}}`. Grids
-the caller lost are paged out as tombstones first, then the held ones in order. A page is filled exactly, because a
-short one ends the client's loop; all keys stay in the checkpoint, because the client merges its top level.
+A checkpoint belongs to one collection: `{"v":1,"g":{grid:[epoch,seq]},"gone":{grid:[maxSeqHeld,lastDocId,epoch]}}`.
+Grids the caller lost are paged out as tombstones first, then the held ones in order. A page is filled exactly, because
+a short one ends the client's loop; all keys stay in the checkpoint, because the client merges its top level.
+
+A grid that was paged out stays under `gone` with the last of all ids and the epoch of the term that ended: a device
+may push into a grid and lose it without one pull in between, and then only a term that `gone` does not know tells that
+there is something to forget.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -17,7 +21,15 @@ from backend.kinds import Document
 
 VERSION = 1
 MAX_CHECKPOINT_GRIDS = 1000
-FIRST_ID = UUID(int=0)
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
+
+
+class Gone(NamedTuple):
+    """How far a lost grid was paged out: the highest sequence held, the last document, the epoch of the term."""
+
+    seq: int
+    last: UUID
+    epoch: int
 
 
 class FeedReader(Protocol):
@@ -29,24 +41,25 @@ class FeedReader(Protocol):
     def left(self, grid_id: str, *, seq: int, after: UUID, room: int) -> Sequence[UUID]:
         """Documents that the caller may hold of a grid it lost, by id after `after`, at most `room`.
 
-        Those it was sent, whose first touch is not beyond `seq`, and those it pushed itself. A touch after the loss
-        does not matter, the first one does.
+        Those it was sent, whose first touch is not beyond `seq`; those it pushed itself; and those that stand in the
+        feed of another of its grids too: they moved, and may have come through that one. A touch after the loss does
+        not matter, the first one does.
         """
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """How far a client is, per grid: `held` is (membership epoch, sequence), `gone` (highest sequence, last id)."""
+    """How far a client is, per grid: `held` is (membership epoch, sequence), `gone` what was lost."""
 
     held: dict[str, tuple[int, int]] = field(default_factory=dict)
-    gone: dict[str, tuple[int, UUID]] = field(default_factory=dict)
+    gone: dict[str, Gone] = field(default_factory=dict)
 
     def to_wire(self) -> Document:
         """The JSON form."""
         return {
             "v": VERSION,
             "g": {grid: list(place) for grid, place in sorted(self.held.items())},
-            "gone": {grid: [seq, str(last)] for grid, (seq, last) in sorted(self.gone.items())},
+            "gone": {grid: [at.seq, str(at.last), at.epoch] for grid, at in sorted(self.gone.items())},
         }
 
 
@@ -54,10 +67,16 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 GridId = Annotated[str, msgspec.Meta(pattern="^[0-9]{15}$")]
 
 
+class _Gone(msgspec.Struct, array_like=True):
+    seq: Number
+    last: UUID
+    epoch: Number = 0
+
+
 class _Wire(msgspec.Struct):
     v: int
     g: dict[GridId, tuple[Number, Number]]
-    gone: dict[GridId, tuple[Number, UUID]] = {}
+    gone: dict[GridId, _Gone] = {}
 
 
 def read_checkpoint(text_form: str | None) -> Checkpoint:
@@ -70,18 +89,18 @@ def read_checkpoint(text_form: str | None) -> Checkpoint:
         raise Malformed("checkpoint") from error
     if wire.v != VERSION or len(wire.g) + len(wire.gone) > MAX_CHECKPOINT_GRIDS:
         raise Malformed("checkpoint")
-    return Checkpoint(wire.g, wire.gone)
+    return Checkpoint(wire.g, {grid: Gone(at.seq, at.last, at.epoch) for grid, at in wire.gone.items()})
 
 
 def next_page(
-    checkpoint: Checkpoint, *, held: Mapping[str, int], reader: FeedReader, limit: int
+    checkpoint: Checkpoint, *, held: Mapping[str, int], lost: Mapping[str, int], reader: FeedReader, limit: int
 ) -> tuple[list[UUID], Checkpoint]:
-    """The ids of the next page in order, and the checkpoint after it. `held` has the epoch of each membership.
+    """The ids of the next page in order, and the checkpoint after it.
 
-    A document that moved between two held grids stands in both feeds and may come twice: leaving one out would make
-    the page short.
+    `held` and `lost` have the epoch of the membership that runs, or that ended last. A document that moved between two
+    held grids stands in both feeds and may come twice: leaving one out would make the page short.
     """
-    place = _moved_on(checkpoint, held)
+    place = _moved_on(checkpoint, held, lost)
     found: list[UUID] = []
     for grid_id in sorted(place.gone):
         found += _gone(place, grid_id, reader, limit - len(found))
@@ -90,27 +109,30 @@ def next_page(
     return found, place
 
 
-def _moved_on(checkpoint: Checkpoint, held: Mapping[str, int]) -> Checkpoint:
+def _moved_on(checkpoint: Checkpoint, held: Mapping[str, int], lost: Mapping[str, int]) -> Checkpoint:
     """The checkpoint under today's memberships: a lost grid is to be paged out, a new or regained one starts anew."""
-    place = Checkpoint(gone={grid: at for grid, at in checkpoint.gone.items() if grid not in held})
+    place = Checkpoint()
     for grid_id, epoch in held.items():
         known_epoch, seq = checkpoint.held.get(grid_id, (epoch, 0))
         place.held[grid_id] = (epoch, seq if known_epoch == epoch else 0)
-    for grid_id, (_, seq) in checkpoint.held.items():
-        if grid_id not in held and grid_id not in place.gone:
-            place.gone[grid_id] = (seq, FIRST_ID)
+    for grid_id in {*checkpoint.held, *checkpoint.gone, *lost} - held.keys():
+        place.gone[grid_id] = _left_off(checkpoint, grid_id, lost.get(grid_id, 0))
     return place
 
 
+def _left_off(checkpoint: Checkpoint, grid_id: str, epoch: int) -> Gone:
+    if grid_id in checkpoint.held:
+        return Gone(checkpoint.held[grid_id][1], FIRST_ID, epoch)
+    known = checkpoint.gone.get(grid_id, Gone(0, FIRST_ID, 0))
+    return known if known.epoch >= epoch else Gone(known.seq, FIRST_ID, epoch)
+
+
 def _gone(place: Checkpoint, grid_id: str, reader: FeedReader, room: int) -> Sequence[UUID]:
-    if room <= 0:
+    at = place.gone[grid_id]
+    if room <= 0 or at.last == LAST_ID:
         return []
-    seq, last = place.gone[grid_id]
-    ids = reader.left(grid_id, seq=seq, after=last, room=room)
-    if len(ids) < room:
-        del place.gone[grid_id]
-    else:
-        place.gone[grid_id] = (seq, ids[-1])
+    ids = reader.left(grid_id, seq=at.seq, after=at.last, room=room)
+    place.gone[grid_id] = at._replace(last=LAST_ID if len(ids) < room else ids[-1])
     return ids
 
 

@@ -17,6 +17,7 @@ from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base
 from sync.schemas import Incoming, Refused, content_of, differs, to_wire, tombstone, tombstone_op
 
 NO_FINGERPRINT = b""
+MAX_REV = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def due_checks(batch: Batch) -> Iterator[tuple[UUID, int]]:
 
 def _wanted(document_id: UUID, row: Incoming | Refused) -> Wanted:
     if isinstance(row, Incoming):
-        return Wanted(document_id, row.op, row.assumed_op, row.state.deleted)
+        return Wanted(document_id, row.op, row.assumed_op, row.state.deleted, _rev_without_base(row))
     return Wanted(document_id, row.op or document_id, None, deleted=False)
 
 
@@ -181,7 +182,7 @@ def _refusal(batch: Batch, known: Known, row: Incoming) -> QuarantineCode | None
 def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> None:
     base = _base_of(known, row)
     master = Master(known.master.state, known.master.version) if known.master else None
-    ahead = is_ahead(rev=row.wire.get("rev"), is_named=row.assumed_op is not None, master=master)
+    ahead = is_ahead(rev=_rev_without_base(row), master=master)
     decision = decide(KINDS[batch.kind], mine=row.state, base=base, master=master, ahead=ahead)
     pure = decision.outcome is Outcome.APPLIED
     if decision.changed:
@@ -207,14 +208,22 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
 
 
 def _base_of(known: Known, row: Incoming) -> Base | None:
-    named = known.named.get(row.assumed_op) if row.assumed_op else None
+    """The base of rule 2. A device that starts anew after a restore names none; then `rev` tells what it had."""
     last = Base(*known.last_pushed) if known.last_pushed else None
-    return choose_base(
-        last_pushed=last,
-        named=Base(named.state, named.version) if named else None,
-        is_named=row.assumed_op is not None,
-        is_unmet=row.wire.get("rev") is None,
-    )
+    if row.assumed_op is not None:
+        version = known.named.get(row.assumed_op)
+        return choose_base(last_pushed=last, named=Base(version.state, version.version) if version else None)
+    rev = _rev_without_base(row) or 0
+    version = known.numbered.get(rev)
+    if version is None and last is not None and rev <= last.version:
+        return last  # No answer reached it since: an edit of what it pushed itself.
+    return choose_base(last_pushed=last, named=Base(version.state, version.version) if version else None)
+
+
+def _rev_without_base(row: Incoming) -> int | None:
+    rev = row.wire.get("rev")
+    is_number = isinstance(rev, int) and not isinstance(rev, bool) and 0 < rev < MAX_REV
+    return rev if row.assumed_op is None and is_number else None
 
 
 def _apply(batch: Batch, known: Known, decision: Decision, *, op: UUID, grid_id: str) -> None:

@@ -27,6 +27,7 @@ class Known:
     """All that the server knows of one document and that a batch needs.
 
     `hidden`: the document is there and the caller may not see it, so its version stands here without content.
+    `numbered`: versions from before the last restore by their number, as far as rows without a base name them.
     """
 
     id: UUID
@@ -34,6 +35,7 @@ class Known:
     master: Version | None = None
     hidden: bool = False
     named: dict[UUID, Version] = field(default_factory=dict)
+    numbered: dict[int, Version] = field(default_factory=dict)
     ops: set[UUID] = field(default_factory=set)
     last_pushed: tuple[State, int] | None = None
     fingerprints: dict[UUID, bytes] = field(default_factory=dict)
@@ -41,12 +43,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A row that a batch pushes: which versions and ledger entries of its document matter."""
+    """A row that a batch pushes: which versions and ledger entries of its document matter.
+
+    `rev` stands where no base is named: the number of the version that the device last got.
+    """
 
     document_id: UUID
     op: UUID
     assumed_op: UUID | None
     deleted: bool
+    rev: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

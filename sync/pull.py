@@ -32,11 +32,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _StoredFeed:
-    """The feed of one collection in PostgreSQL, as a `FeedReader`."""
+    """The feed of one collection in PostgreSQL, as a `FeedReader`. `grids` are those held now or once."""
 
     session: Session
     kind: Kind
     device_id: UUID
+    grids: Sequence[str]
 
     def touched(self, grid_id: str, *, after: int, room: int) -> Sequence[tuple[UUID, int]]:
         given = {"grid": grid_id, "kind": self.kind.value, "seq": after, "room": room}
@@ -44,7 +45,7 @@ class _StoredFeed:
 
     def left(self, grid_id: str, *, seq: int, after: UUID, room: int) -> Sequence[UUID]:
         given = {"grid": grid_id, "kind": self.kind.value, "seq": seq, "last": after, "room": room}
-        rows = self.session.connection().execute(_GONE, {**given, "device": self.device_id})
+        rows = self.session.connection().execute(_GONE, {**given, "device": self.device_id, "grids": self.grids})
         return [row.document_id for row in rows]
 
 
@@ -52,9 +53,11 @@ def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint
     """The next page of a collection for a handheld. `Forbidden` for callers that are no handheld."""
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
-    held = territory.held_grids(session, caller.account_id, at=now())
-    reader = _StoredFeed(session, kind, caller.device_id)
-    ids, place = next_page(checkpoint, held=held, reader=reader, limit=max(1, min(limit, MAX_LIMIT)))
+    moment = now()
+    held = territory.held_grids(session, caller.account_id, at=moment)
+    lost = territory.lost_grids(session, caller.account_id, at=moment)
+    reader = _StoredFeed(session, kind, caller.device_id, [*held, *lost])
+    ids, place = next_page(checkpoint, held=held, lost=lost, reader=reader, limit=max(1, min(limit, MAX_LIMIT)))
     note_device(session, device_id=caller.device_id, claims=claims)
     return Page(_read(session, kind, ids, held), place.to_wire())
 
@@ -88,7 +91,10 @@ _GONE = text(
     SELECT document_id FROM feed
     WHERE grid_id = :grid AND kind = :kind AND document_id > :last
       AND (first_seq <= :seq OR EXISTS (SELECT FROM mutation m
-                                        WHERE m.document_id = feed.document_id AND m.device_id = :device))
+                                        WHERE m.document_id = feed.document_id AND m.device_id = :device)
+                            OR EXISTS (SELECT FROM feed f
+                                       WHERE f.grid_id = ANY(:grids) AND f.grid_id <> :grid
+                                         AND f.document_id = feed.document_id))
     ORDER BY document_id LIMIT :room
     """
 )

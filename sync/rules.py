@@ -101,13 +101,13 @@ def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | N
     return _decide_edit(spec, mine, base, master)
 
 
-def is_ahead(*, rev: Any, is_named: bool, master: Master | None) -> bool:
+def is_ahead(*, rev: int | None, master: Master | None) -> bool:
     """Whether a row comes from versions that this server gave and then lost by a restore to an earlier point.
 
-    Only then can its `rev` exceed the master's, and only a client that starts its sync anew names no base for it.
+    Only then can its `rev` exceed the master's. `rev` is None where the row names a base: only a client that starts
+    its sync anew names none.
     """
-    is_number = isinstance(rev, int) and not isinstance(rev, bool)
-    return master is not None and not is_named and is_number and rev > master.version
+    return master is not None and rev is not None and rev > master.version
 
 
 def _fast_forward(mine: State, master: Master) -> Decision:
@@ -233,17 +233,9 @@ def _ordered(*documents: Document) -> list[str]:
     return list(dict.fromkeys(key for document in documents for key in document))
 
 
-def choose_base(*, last_pushed: Base | None, named: Base | None, is_named: bool, is_unmet: bool = False) -> Base | None:
+def choose_base(*, last_pushed: Base | None, named: Base | None) -> Base | None:
     """The base of a row (rule 2): what this device last pushed, if that came after the version it names, else that
-    version. `named` is None where the server does not know the version; then there is no base at all.
-
-    `is_unmet`: the row has no `rev`, so the device never stored a version of ours. Then it can only stand on what the
-    device itself pushed: a create whose answer was lost is pushed again as a create, with what was edited since.
-    """
-    if not is_named:
-        return last_pushed if is_unmet else None
-    if named is None:
-        return None
-    if last_pushed is not None and last_pushed.version > named.version:
+    version. `named` is None where the row names none, or one that the server does not know: there is no base then."""
+    if last_pushed is not None and named is not None and last_pushed.version > named.version:
         return last_pushed
     return named

@@ -43,11 +43,15 @@ class SchemaTooOld(ZhiwangError):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a device says of itself with each call: never trusted, kept with what we measure."""
+    """What a device says of itself with each call: never trusted, kept with what we measure.
+
+    `push_number` orders the pushes of one collection (`sync.order`).
+    """
 
     schema_version: int = 1
     client_time: datetime | None = None
     waiting: int | None = None
+    push_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

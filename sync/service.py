@@ -27,6 +27,7 @@ from sync import core, feed, review, store
 from sync.core import Batch, Scope
 from sync.erased import erased_rows
 from sync.known import Author, Known, Touch, Wanted
+from sync.order import take_turn
 from sync.rules import State
 from sync.schemas import Claims, Incoming, Refused, read_push
 
@@ -36,13 +37,14 @@ NOWHERE = Scope()
 def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: Claims) -> list[Document]:
     """Apply a push body of one kind. Gives the authoritative documents that differ from the pushed ones.
 
-    `Forbidden` for callers that are no handheld and for read-only kinds; errors of the body as a whole as in
-    `schemas.read_push`. A wrong row never fails the batch: it is quarantined.
+    `Forbidden` for callers that are no handheld and for read-only kinds; `PushOutOfOrder`; errors of the body as a
+    whole as in `schemas.read_push`. A wrong row never fails the batch: it is quarantined.
     """
     if caller.device_id is None or caller.role is not Role.GRID_WORKER or kind not in COLLECTED_KINDS:
         raise Forbidden
     rows = read_push(kind, body, max_rows=get_settings().max_batch_rows)
     moment = now()
+    take_turn(session, device_id=caller.device_id, kind=kind, number=claims.push_number)
     vault = Vault(session)
     wanted = core.wanted(rows)
     with together(session):
@@ -153,7 +155,7 @@ def _scope(
     named = {grid_id for grid_id in entered if grid_id is not None} - held.keys()
     stored = {entry.master.grid_id for entry in known.values() if entry.master} - held.keys()
     real = session.exec(select(Grid.id).where(col(Grid.id).in_(named))) if named else ()
-    past = territory.past_grids(session, caller.account_id, at=moment) if named or stored else frozenset()
+    past = territory.lost_grids(session, caller.account_id, at=moment).keys() if named or stored else frozenset()
     return Scope(held.keys(), past, set(real))
 
 

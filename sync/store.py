@@ -65,13 +65,18 @@ def _read_contents(
 ) -> None:
     """Where the documents are is known of all of them; what is in them comes only as far as the row policies allow.
 
-    Versions named by their op are read apart where they are not the master.
+    Versions named by their op are read apart where they are not the master; so are those that rows without a base name
+    by `rev`, as far as they are from before the last restore.
     """
     masters = {row[0]: row[4] for row in located}
     named = {(row.document_id, op) for row in wanted for op in (row.assumed_op, row.op) if op}
     other = [pair for pair in named if masters.get(pair[0], pair[1]) != pair[1]]
+    numbered = [row for row in wanted if row.rev and row.document_id in masters]
     with together(session):
         asked = [execute(session, _CONTENTS, {"ids": list(masters)})]
+        if numbered:
+            numbers = {"ids": [row.document_id for row in numbered], "numbers": [row.rev for row in numbered]}
+            asked.append(execute(session, _NUMBERED, numbers))
         if other:
             pairs = {"ids": [document_id for document_id, _ in other], "ops": [op for _, op in other]}
             asked.append(execute(session, _VERSIONS, pairs))
@@ -88,6 +93,9 @@ def _read_contents(
         elif what == PAST:
             state = State({} if deleted else fields, deleted)
             known[document_id].named[op] = Version(version, op, grid_id, state)
+        elif what == NUMBERED:
+            state = State({} if deleted else fields, deleted)
+            known[document_id].numbered[version] = Version(version, op, grid_id, state)
         else:
             state = State(fields, bool(fields.pop(DELETED, False)))
             known[document_id].last_pushed = (state, version)
@@ -178,8 +186,9 @@ def _content(document_id: UUID, state: State) -> tuple[UUID, int]:
     return document_id, id(state)
 
 
-MASTER, PAST, PUSHED = "master", "past", "pushed"
-"""What a row of `_read_contents` is: the document as it stands, an older version, or what the device last pushed."""
+MASTER, PAST, NUMBERED, PUSHED = "master", "past", "numbered", "pushed"
+"""What a row of `_read_contents` is: the document as it stands, an older version by its op or by its number, or what
+the device last pushed."""
 
 _SEALED = "SELECT sealed FROM document WHERE id = %(id)s"
 _LOCATE = "SELECT id, kind, grid_id, version, op, deleted FROM zw_locate(%(ids)b::uuid[])"
@@ -193,6 +202,13 @@ _VERSIONS = f"""
     SELECT '{PAST}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed, CAST(v.grid_id AS text)
     FROM unnest(%(ids)b::uuid[], %(ops)b::uuid[]) AS wanted (id, op)
     JOIN document_version v ON v.document_id = wanted.id AND v.op = wanted.op
+"""
+_NUMBERED = f"""
+    SELECT '{NUMBERED}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed,
+           CAST(v.grid_id AS text)
+    FROM unnest(%(ids)b::uuid[], %(numbers)b::integer[]) AS wanted (id, number)
+    JOIN document_version v ON v.document_id = wanted.id AND v.version = wanted.number
+    WHERE v.created_at < (SELECT CAST(value AS timestamptz) FROM server_state WHERE name = 'epoch_began')
 """
 _LAST_PUSHED = f"""
     SELECT DISTINCT ON (document_id) '{PUSHED}', document_id, version, op, false, CAST(pushed_body AS text), pushed, ''

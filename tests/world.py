@@ -100,18 +100,23 @@ class Handheld:
         """Pull until a short page, as RxDB does; keeps the documents and the checkpoint."""
         found: list[Json] = []
         while True:
-            query: Json = {"limit": limit}
-            if kind in self.checkpoints:
-                query["checkpoint"] = json.dumps(self.checkpoints[kind])
-            answer = self.client.get(f"/sync/v1/{kind}/pull", params=query, headers=self.headers)
-            assert answer.status_code == 200, answer.text
-            page = answer.json()
-            self.checkpoints[kind] = page["checkpoint"]
-            found += page["documents"]
-            for document in page["documents"]:
-                self.documents[document["id"]] = document
-            if len(page["documents"]) < limit:
+            page = self.page(kind, limit)
+            found += page
+            if len(page) < limit:
                 return found
+
+    def page(self, kind: str, limit: int) -> list[Json]:
+        """Pull one page."""
+        query: Json = {"limit": limit}
+        if kind in self.checkpoints:
+            query["checkpoint"] = json.dumps(self.checkpoints[kind])
+        answer = self.client.get(f"/sync/v1/{kind}/pull", params=query, headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        page: Json = answer.json()
+        self.checkpoints[kind] = page["checkpoint"]
+        for document in page["documents"]:
+            self.documents[document["id"]] = document
+        return list(page["documents"])
 
     def outcomes(self, since: int = 0) -> Json:
         """All outcomes and all rows that wait for review, page by page."""

@@ -34,10 +34,14 @@ def claims(
     x_schema_version: Annotated[int | None, Header(ge=0, le=10_000)] = None,
     x_client_time: Annotated[ClockReading | None, Header()] = None,
     x_waiting: Annotated[int | None, Header(ge=0, le=1_000_000)] = None,
+    x_push_number: Annotated[int | None, Header(ge=0, le=2**62)] = None,
 ) -> Claims:
-    """`X-Client-Time` is the device's clock, `X-Waiting` the number of its unsent changes."""
+    """`X-Client-Time` is the device's clock, `X-Waiting` the number of its unsent changes.
+
+    `X-Push-Number` grows with each push of a collection, repeats of the same one excepted.
+    """
     aware = x_client_time.replace(tzinfo=UTC) if x_client_time and x_client_time.tzinfo is None else x_client_time
-    return Claims(check_schema_version(x_schema_version), aware, x_waiting)
+    return Claims(check_schema_version(x_schema_version), aware, x_waiting, x_push_number)
 
 
 ClaimsDep = Annotated[Claims, Depends(claims)]

@@ -25,6 +25,7 @@ from backend.models.checks import RuleSet, Verdict
 from backend.models.citizens import Citizen, Report, WechatMessage
 from backend.models.documents import (
     Conflict,
+    DevicePush,
     Document,
     DocumentVersion,
     Feed,
@@ -70,6 +71,7 @@ __all__ = [
     "Department",
     "Derivative",
     "Device",
+    "DevicePush",
     "Document",
     "DocumentVersion",
     "EnrolmentCode",

@@ -159,6 +159,16 @@ class Quarantine(SQLModel, table=True):
     created_at: datetime = time_field()
 
 
+class DevicePush(SQLModel, table=True):
+    """The highest number of a push that was taken from a device, a collection (`sync.order`)."""
+
+    __tablename__ = "device_push"
+
+    device_id: UUID = Field(primary_key=True, foreign_key="device.id")
+    kind: Kind = enum_field(Kind, primary_key=True)
+    number: int = Field(sa_type=BigInteger)
+
+
 class FeedCounter(SQLModel, table=True):
     """The last sequence number of a grid's feed. Bumped last before commit, grids in sorted order."""
 

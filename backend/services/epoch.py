@@ -9,10 +9,11 @@ import secrets
 
 from sqlmodel import Session
 
+from backend.core.clock import now
 from backend.core.errors import ZhiwangError
 from backend.models import ServerState
 
-NAME = "epoch"
+NAME, BEGAN = "epoch", "epoch_began"
 EPOCH_BYTES = 8
 
 
@@ -39,9 +40,13 @@ def check_epoch(session: Session, claimed: str | None) -> str:
 
 
 def begin_epoch(session: Session) -> tuple[str, str]:
-    """Begin a new line of history: the epoch that was and the one that is. Only a restore may call it."""
+    """Begin a new line of history: the epoch that was and the one that is. Only a restore may call it.
+
+    When it began is kept: the versions from before are the same for this line and the one that ended.
+    """
     state = session.get_one(ServerState, NAME)
     before, state.value = state.value, secrets.token_hex(EPOCH_BYTES)
     session.add(state)
+    session.merge(ServerState(name=BEGAN, value=now().isoformat()))
     session.flush()
     return before, state.value

@@ -1,13 +1,33 @@
 """Exports as the API takes and shows them."""
 
+import re
 from datetime import date
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from backend.core.enums import CaseState, ExportPurpose, ExportWhat, FileState, Kind, VerdictKind
 
+
+def _as_written(value: Any) -> Any:
+    """Pydantic also takes a number, as seconds since 1970, and midnight of a day; nobody means those."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("not a day as ISO 8601 writes it")
+    if isinstance(value, int | float):
+        raise ValueError("not a day as ISO 8601 writes it")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_as_written)]
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -20,8 +40,8 @@ class ExportFilters(BaseModel):
     grid_prefix: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}$")] | None = None
     case_state: CaseState | None = None
     verdict: VerdictKind | None = None
-    since: date | None = None
-    until: date | None = None
+    since: Day | None = None
+    until: Day | None = None
 
 
 class ExportRequest(BaseModel):

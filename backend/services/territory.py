@@ -50,12 +50,22 @@ def held_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str,
     return found
 
 
-def past_grids(session: Session, account_id: UUID, *, at: datetime) -> set[str]:
-    """The grids a worker held once and no longer holds: work captured then goes to review."""
+def lost_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, int]:
+    """The grids a worker held once and no longer holds, with the epoch of the last membership.
+
+    Work captured then goes to review, and the handheld is told to forget what it has of them.
+    """
     rows = session.exec(
-        select(Membership.grid_id).where(Membership.account_id == account_id, col(Membership.ends_at) <= at)
+        select(Membership.grid_id, Membership.epoch).where(
+            Membership.account_id == account_id, col(Membership.ends_at) <= at
+        )
     )
-    return set(rows) - held_grids(session, account_id, at=at).keys()
+    held = held_grids(session, account_id, at=at)
+    found: dict[str, int] = {}
+    for grid_id, epoch in rows:
+        if grid_id not in held:
+            found[grid_id] = max(epoch, found.get(grid_id, epoch))
+    return found
 
 
 def _current_map(session: Session) -> _Map:

@@ -123,6 +123,13 @@ def test_more_rows_than_may_leave_are_cut_off_and_said_to_be(
     assert [(entry["rows"], entry["truncated"]) for entry in page["exports"]] == [(1, True)]
 
 
+@pytest.mark.parametrize("day", [0, 20261101, "0", "2026-11-01T00:00:00", "2026-13-01", True])
+def test_a_day_is_written_as_a_day(world: World, day: Any) -> None:
+    asked = {"what": "cases", "filters": {"until": day}, "purpose_code": "statistics", "purpose": "合成测试用途"}
+    answer = world.client.post("/exports/v1", json=asked, headers=world.office("supervisor"))
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
+
+
 def test_roles_export_what_they_may_read_only(world: World, drain: Drain) -> None:
     assert ask(world, "data_steward", what="cases").status_code == 403
     assert ask(world, "supervisor", what="cases").status_code == 202

@@ -69,6 +69,28 @@ def test_what_a_device_pushed_itself_and_never_pulled_goes_too(world: World) -> 
     assert [(entry["id"], entry["_deleted"]) for entry in one.pull("person")] == [(mine["id"], True)]
 
 
+def test_a_grid_lost_before_the_first_pull_is_forgotten_once(world: World) -> None:
+    one = world.handheld()
+    grid = one.grids()[0]
+    mine = document(grid, name="甲")
+    one.push("person", mine)
+    _lose(one, grid)
+    assert [(entry["id"], entry["_deleted"]) for entry in one.pull("person")] == [(mine["id"], True)]
+    assert one.pull("person") == []
+
+
+def test_what_came_through_the_feed_of_another_grid_goes_with_its_own(world: World) -> None:
+    one, other = world.handheld(), world.handheld()
+    first, second = sorted((one.grids()[0], _lend_free_grid(one)))
+    moving = document(first, name="甲")
+    one.push("person", moving)
+    one.push("person", edited(moving, grid_id=second), moving)
+    page = other.page("person", limit=1)
+    assert [entry["grid_id"] for entry in page] == [second], "it came through the first grid's feed"
+    _lose(other, second)
+    assert [(entry["id"], entry["_deleted"]) for entry in other.pull("person")] == [(moving["id"], True)]
+
+
 def test_a_document_touched_after_the_loss_still_goes(world: World) -> None:
     worker, colleague = _sharing(world)
     one, other = world.handheld(worker), world.handheld(colleague)

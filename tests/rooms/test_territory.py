@@ -58,13 +58,13 @@ def test_the_newest_term_of_a_grid_gives_the_epoch(session: Session) -> None:
     assert territory.held_grids(session, worker.id, at=MOMENT + 2 * DAY) == {DEMO_GRIDS[0]: 4}
 
 
-def test_a_grid_left_is_past_until_it_is_held_again(session: Session) -> None:
+def test_a_grid_left_is_lost_until_it_is_held_again(session: Session) -> None:
     worker = a_worker(session)
     term(session, worker, DEMO_GRIDS[0], 1, 0, 2)
     term(session, worker, DEMO_GRIDS[1], 1, 0, None)
-    assert territory.past_grids(session, worker.id, at=MOMENT + 3 * DAY) == {DEMO_GRIDS[0]}
+    assert territory.lost_grids(session, worker.id, at=MOMENT + 3 * DAY) == {DEMO_GRIDS[0]: 1}
     term(session, worker, DEMO_GRIDS[0], 2, 2, None)
-    assert territory.past_grids(session, worker.id, at=MOMENT + 3 * DAY) == set()
+    assert territory.lost_grids(session, worker.id, at=MOMENT + 3 * DAY) == {}
 
 
 def test_each_demo_grid_is_held_by_a_pair_during_the_hand_over(session: Session) -> None:

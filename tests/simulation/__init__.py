@@ -1,1 +1,1 @@
-"""Real RxDB clients against the real API and PostgreSQL, over a network that loses, doubles and delays."""
+"""Many handhelds, a bad network and a server: model histories, the same against the real API, and real clients."""
