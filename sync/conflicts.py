@@ -108,7 +108,7 @@ def count_conflicts(session: Session, *, caller: Caller, filters: Filters) -> Co
         "state": ("states", col(Conflict.state)),
         "grid": ("grid", col(Document.grid_id)),
         "worker": ("worker", col(Conflict.account_id)),
-        "age": ("since", _age(col(Conflict.created_at))),
+        "age": ("since", age_of(col(Conflict.created_at))),
     }
     total = session.exec(
         select(func.count())
@@ -246,7 +246,8 @@ def _count_by(session: Session, column: Any, conditions: Sequence[ColumnElement[
     return {str(getattr(value, "value", value)): count for value, count in session.exec(query)}
 
 
-def _age(column: Any) -> Any:
+def age_of(column: Any) -> Any:
+    """The facet of how long something has waited."""
     moment = now()
     return case((column >= moment - DAY, "day"), (column >= moment - WEEK, "week"), else_="older")
 

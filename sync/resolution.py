@@ -5,31 +5,29 @@ like any other, with an `op` of its own, in history, ledger, feed and audit; whe
 nothing is written but the decision. The collector reads the outcome and accepts or contests it, once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from backend.core.clock import now
-from backend.core.db import act_as
 from backend.core.enums import COLLECTED_KINDS, ConflictState, Kind, Role
-from backend.core.errors import NotFound, PreconditionFailed, ZhiwangError
+from backend.core.errors import NotFound, PreconditionFailed
 from backend.kinds import KINDS
 from backend.models import Conflict, Document, Grid
 from backend.services import erased
-from backend.services.documents import lock
 from backend.services.records import StoredRow, nested_subject, open_rows, subject_of
 from backend.services.scope import in_territory
 from backend.services.sealing import Part, SubjectErased, Vault
 from backend.services.sessions import Caller
-from sync import conflicts, feed, review_steps, service, steward, store
+from sync import conflicts, review_steps, service, steward, store
 from sync.conflicts import Opened
-from sync.known import Known, Touch, Wanted
+from sync.known import Known, Wanted
+from sync.review_desk import Desk, open_desk, tried
+from sync.review_errors import FieldChanged, FieldStewarded, RecordDeleted, RecordUnfit, ValueGone
 from sync.review_rules import Action, Choice, Standing, same_value, split_place, value_at, with_value
 from sync.review_schemas import (
     Answered,
@@ -46,70 +44,6 @@ from sync.review_steps import CONFLICT, Past, Step
 from sync.rules import ABSENT, DELETED, State, same_state
 from sync.schemas import faults, normalised
 
-T = TypeVar("T")
-
-
-class ValueGone(ZhiwangError):
-    """The chosen side holds nothing any more: the person it was about was erased. `conflict` names the conflict."""
-
-    code = "conflict_value_gone"
-    status = 409
-    title_zh = "所选的值已依法删除或不存在，请选择其他值"
-    title_en = "The chosen value was erased or is not there; choose another one"
-
-
-class FieldStewarded(ZhiwangError):
-    """A department owns the field (一数一源). Its value, or the one that stands, anybody at the desk may choose."""
-
-    code = "field_stewarded"
-    status = 409
-    title_zh = "该字段以部门业务数据为准，须由数据管理员处理"
-    title_en = "A department owns this field: only a data steward may write a collected value over it"
-
-
-class FieldChanged(ZhiwangError):
-    """A resolution can only be taken back while the field is as it left it. `version` is the record's current one."""
-
-    code = "field_changed"
-    status = 409
-    title_zh = "该字段在处理之后又被修改，不能撤回"
-    title_en = "The field changed since the resolution; it cannot be undone"
-
-
-class RecordDeleted(ZhiwangError):
-    """Fields of a deleted record cannot be set: only whether it is deleted can be decided."""
-
-    code = "record_deleted"
-    status = 409
-    title_zh = "该记录已删除，请先处理其删除冲突"
-    title_en = "The record was deleted; only its deletion can be decided"
-
-
-class RecordUnfit(ZhiwangError):
-    """What the decision would make breaks the form of the kind, or leaves the territory. `places` says where."""
-
-    code = "record_unfit"
-    status = 409
-    title_zh = "处理后的记录不符合规范，请检查所列字段"
-    title_en = "The record as decided would break its form; see the places"
-
-
-@dataclass(slots=True)
-class Desk:
-    """One transaction of a reviewer: what it adds up to."""
-
-    session: Session
-    caller: Caller
-    moment: datetime
-    steps: list[Step] = field(default_factory=list)
-    touches: list[Touch] = field(default_factory=list)
-
-    def close(self) -> None:
-        """Write the steps, tell the authors, and number the records; nothing may follow."""
-        review_steps.write(self.session, self.steps, caller=self.caller, now=self.moment)
-        review_steps.announce(self.session, self.steps)
-        feed.touch(self.session, self.touches)
-
 
 def resolve(session: Session, *, caller: Caller, document_id: UUID, version: int, asked: Resolution) -> Resolved:
     """Decide conflicts of one record, of which the caller has read `version`.
@@ -117,7 +51,7 @@ def resolve(session: Session, *, caller: Caller, document_id: UUID, version: int
     `NotFound` where the record or a conflict of it is outside the caller's territory, `PreconditionFailed` where the
     record has moved on, and the refusals of this module and of `review_steps`. One refusal refuses all.
     """
-    desk = _open_desk(session, caller, [document_id])
+    desk = open_desk(session, caller, [document_id])
     resolved = _resolve(desk, document_id, version, asked)
     desk.close()
     return resolved
@@ -125,7 +59,7 @@ def resolve(session: Session, *, caller: Caller, document_id: UUID, version: int
 
 def resolve_many(session: Session, *, caller: Caller, asked: Sequence[ResolutionOf]) -> ResolvedMany:
     """The same for many records, in the order asked; what stands against one of them is its own result."""
-    desk = _open_desk(session, caller, [entry.document_id for entry in asked])
+    desk = open_desk(session, caller, [entry.document_id for entry in asked])
     results = []
     for entry in asked:
         resolved, refusal = tried(desk, partial(_resolve, desk, entry.document_id, entry.version, entry))
@@ -147,7 +81,7 @@ def undo(session: Session, *, caller: Caller, conflict_id: UUID, version: int, a
     `FieldChanged` where it is no longer as the resolution left it; other refusals as of `resolve`.
     """
     document_id = _document_of(session, caller, conflict_id)
-    desk = _open_desk(session, caller, [document_id])
+    desk = open_desk(session, caller, [document_id])
     resolved = _undo(desk, document_id, conflict_id, version, asked)
     desk.close()
     return resolved
@@ -161,25 +95,6 @@ def accept(session: Session, *, caller: Caller, conflict_id: UUID) -> Answered:
 def contest(session: Session, *, caller: Caller, conflict_id: UUID, asked: Contested) -> Answered:
     """The collector does not agree: the desk decides again. Once only; errors as of `accept`."""
     return _answer(session, caller, conflict_id, Action.CONTEST, reason=asked.reason, note=asked.note)
-
-
-def tried(desk: Desk, work: Callable[[], T]) -> tuple[T | None, ZhiwangError | None]:
-    """Do one piece of work among many, of which nothing stays where it is refused."""
-    steps, touches = len(desk.steps), len(desk.touches)
-    try:
-        with desk.session.begin_nested():
-            return work(), None
-    except ZhiwangError as refusal:
-        del desk.steps[steps:], desk.touches[touches:]
-        return None, refusal
-
-
-def _open_desk(session: Session, caller: Caller, document_ids: Sequence[UUID]) -> Desk:
-    """Keep erasures waiting, lock the records, and tell the row policies which ones are reviewed."""
-    erased.hold_off(session)
-    act_as(session, {"review": ",".join(map(str, document_ids))})
-    lock(session, document_ids)
-    return Desk(session, caller, now())
 
 
 def _resolve(desk: Desk, document_id: UUID, version: int, asked: Resolution) -> Resolved:

@@ -18,6 +18,7 @@ from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.records import context_of, nested_subject, subject_of
 from backend.services.sealing import Part, Vault
 from sync.known import Author, Held, Known
+from sync.review_rules import QUARANTINE_EDGES, Action
 from sync.rules import DELETED, FieldConflict
 
 MAX_FIELD = 64
@@ -108,10 +109,10 @@ def _known(session: Session, held: Sequence[Held], author: Author) -> set[bytes]
     return {fingerprint for (fingerprint,) in statements.rows(session, _KNOWN, given)}
 
 
-def settle_quarantine(session: Session, created: Sequence[UUID], *, author: Author) -> None:
+def settle_quarantine(session: Session, created: Sequence[UUID], *, author: Author, now: datetime) -> None:
     """A create that was refused and now went in, corrected, under the same id waits for nobody any more."""
     if created:
-        execute(session, _SETTLE, {"ids": list(created), "device": author.device_id})
+        execute(session, _SETTLE, {"ids": list(created), "device": author.device_id, "now": now})
 
 
 _KNOWN = """
@@ -137,7 +138,16 @@ _WRITE_QUARANTINE = """
     ON CONFLICT (device_id, fingerprint) DO NOTHING
     RETURNING fingerprint
 """
-_SETTLE = """
-    UPDATE quarantine SET state = 'resolved'
-    WHERE device_id = %(device)s AND document_id = ANY(%(ids)b::uuid[]) AND state = 'open'
+RESUBMIT = next(edge for edge in QUARANTINE_EDGES if edge.action is Action.RESUBMIT)
+_SETTLE = f"""
+    WITH settled AS (
+        UPDATE quarantine SET state = '{RESUBMIT.target.value}', decided_at = %(now)s
+        WHERE device_id = %(device)s AND document_id = ANY(%(ids)b::uuid[]) AND state = '{RESUBMIT.origin.value}'
+        RETURNING id, account_id
+    )
+    INSERT INTO review_step (id, quarantine_id, number, action, from_state, to_state, actor, reason, at)
+    SELECT gen_random_uuid(), s.id, 1 + (SELECT count(*) FROM review_step r WHERE r.quarantine_id = s.id),
+           '{RESUBMIT.action.value}', '{RESUBMIT.origin.value}', '{RESUBMIT.target.value}', s.account_id,
+           '{RESUBMIT.reasons[0]}', %(now)s
+    FROM settled s
 """

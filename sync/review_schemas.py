@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from backend.core.enums import ConflictState, Hardness, Kind, Role
+from backend.core.enums import ConflictState, Hardness, Kind, Outcome, Role
 from backend.services.record_schemas import UnmaskReason
 from sync.review_rules import Action, Choice
 from sync.wire import has_nul, is_shallow
@@ -45,7 +45,11 @@ Values = Annotated[
 
 
 class StepView(BaseModel):
-    """One step of a review. `value` is the value that was chosen; `note` what was said about it."""
+    """One step of a review.
+
+    `choice` is which value of a conflict was chosen, `value` that value, masked; of a quarantined row that went in,
+    `choice` is its outcome. `note` is what was said about it.
+    """
 
     number: int
     action: Action
@@ -55,7 +59,7 @@ class StepView(BaseModel):
     role: Role | None
     reason: str
     reason_zh: str
-    choice: Choice | None
+    choice: Choice | Outcome | None
     version_before: int | None
     version: int | None
     at: datetime

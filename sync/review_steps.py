@@ -14,11 +14,11 @@ from sqlalchemy import TextClause, text
 from sqlmodel import Session
 
 from backend.core.enums import Role
-from backend.core.errors import ZhiwangError
 from backend.core.ids import new_id
 from backend.services import audit
 from backend.services.sealing import Part, Vault, subjects_in
 from backend.services.sessions import Caller
+from sync.review_errors import ReviewNotAllowed, ReviewReasonUnknown
 from sync.review_rules import (
     CONFLICT_EDGES,
     QUARANTINE_EDGES,
@@ -33,24 +33,6 @@ from sync.review_rules import (
 
 CONFLICT, QUARANTINED = "conflict", "quarantine"
 EDGES = {CONFLICT: CONFLICT_EDGES, QUARANTINED: QUARANTINE_EDGES}
-
-
-class ReviewNotAllowed(ZhiwangError):
-    """`because` is `state`, `role` or the condition on the person that does not hold; `allowed` what may be done."""
-
-    code = "review_not_allowed"
-    status = 409
-    title_zh = "当前状态或您的身份不允许此操作，请刷新后再试"
-    title_en = "Where it stands, or your part in it, does not allow this step"
-
-
-class ReviewReasonUnknown(ZhiwangError):
-    """`reasons` are those that the step may be given."""
-
-    code = "review_reason_unknown"
-    status = 409
-    title_zh = "请从列出的理由中选择一项"
-    title_en = "The step needs one of its own reasons"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _conflict(row: Any, steps: Sequence[Past], caller: Caller, *, is_visible: bo
 
 def _quarantined(row: Any, steps: Sequence[Past]) -> Fields:
     last = steps[-1]
-    decided = last.action is not Action.REOPEN
+    taken = {"outcome": last.choice, "op": str(last.op) if last.op else None}
     return {
         "seq": row.seq,
         "held": str(row.id),
@@ -80,7 +80,7 @@ def _quarantined(row: Any, steps: Sequence[Past]) -> Fields:
         "op": str(row.op) if row.op else None,
         "code": row.code,
         "state": row.state,
-        "decision": {**_decision(last), "outcome": last.choice} if decided else None,
+        "decision": None if last.action is Action.REOPEN else _decision(last) | taken,
     }
 
 

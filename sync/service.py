@@ -3,7 +3,7 @@
 The caller commits and only then answers: a device deletes its copy when it hears 200. Nothing here talks HTTP.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -141,6 +141,26 @@ def write_reviewed(
     return batch.touches
 
 
+def push_reviewed(
+    session: Session, *, kind: Kind, row: Incoming, author: Author, reviewer: UUID, grids: Set[str], real: Set[str]
+) -> Batch:
+    """Take a quarantined row that somebody has looked at, as its author's push: the same merge, ledger and conflicts.
+
+    Instead of the author's grids the reviewer's count, of which `grids` are named by the row or its record and `real`
+    are those that exist. Where the row is quarantined again (`held` of the batch), nothing is written. The caller holds
+    the record's lock and touches the feed.
+    """
+    vault = Vault(session)
+    known = store.read(session, core.wanted([row]), device_id=author.device_id, vault=vault)
+    batch = _batch(kind, Scope(grids, frozenset(), real))
+    core.take_rows(batch, [row], known=known)
+    if not batch.held:
+        write = _ready(session, batch, author=author, moment=now(), vault=vault, actor=reviewer)
+        with together(session):
+            write()
+    return batch
+
+
 def _scope(
     session: Session,
     *,
@@ -189,7 +209,8 @@ def _ready(
         store.write_versions(session, batch.versions, author=author, now=moment, sealed=sealed)
         store.write_ledger(session, batch.ledger, author=author, now=moment, sealed=sealed)
         review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
-        review.settle_quarantine(session, created, author=author)
+        if actor is None:
+            review.settle_quarantine(session, created, author=author, now=moment)
         _ask_for_checks(session, batch)
         audit.record_many(session, actor=doer, action="document_written", object_type=kind, entries=written)
         audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)

@@ -56,6 +56,14 @@ class Desk:
     def undo(self, conflict: Json, version: int, *, reason: str = "decided_wrongly") -> Any:
         return self.post(f"conflicts/{conflict['id']}/undo", {"reason": reason}, version=version)
 
+    def rows(self, **query: Any) -> list[Json]:
+        """Quarantined rows."""
+        return list(self.get("quarantine", **query)["rows"])
+
+    def decide(self, row: Json, action: str, reason: str, *, login: str = "supervisor", **more: Any) -> Any:
+        """Decide one quarantined row."""
+        return self.post(f"quarantine/{row['id']}/{action}", {"reason": reason, **more}, login=login)
+
 
 def reviews(handheld: Handheld, since: int = 0) -> list[Json]:
     """What a handheld hears from the desk after a number."""

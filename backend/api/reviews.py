@@ -8,9 +8,18 @@ from fastapi import APIRouter, Depends, Query, Response
 from backend.api.deps import DbSession, IfMatch, allowed
 from backend.api.fields import Moment
 from backend.api.records import not_kept
-from backend.core.enums import ConflictState, Hardness, Kind
+from backend.core.enums import ConflictState, Hardness, Kind, QuarantineCode, QuarantineState
 from backend.services.sessions import Caller
-from sync import conflicts, resolution
+from sync import conflicts, quarantine, release, resolution
+from sync.quarantine_schemas import (
+    Correction,
+    Decided,
+    DecidedMany,
+    QuarantinedDetail,
+    QuarantinedPage,
+    RowDecisions,
+    UnmaskedRow,
+)
 from sync.review_schemas import (
     ConflictDetail,
     ConflictPage,
@@ -126,3 +135,104 @@ def undo(
     resolved = resolution.undo(session, caller=caller, conflict_id=conflict_id, version=version, asked=body)
     response.headers["ETag"] = f'"{resolved.version}"'
     return resolved
+
+
+def quarantine_filters(
+    kind: Annotated[list[Kind], Query()] = [],  # noqa: B006  FastAPI copies it
+    code: Annotated[list[QuarantineCode], Query()] = [],  # noqa: B006  FastAPI copies it
+    grid: Division | None = None,
+    state: Annotated[list[QuarantineState], Query()] = [],  # noqa: B006  FastAPI copies it
+    worker: UUID | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+) -> quarantine.Filters:
+    """Without `state` those that wait. `since` and `until` bound their age."""
+    return quarantine.Filters(kind, code, grid, state, worker, since, until)
+
+
+QuarantineFilters = Annotated[quarantine.Filters, Depends(quarantine_filters)]
+
+
+@router.get("/quarantine", summary="待审数据列表 · quarantined rows, oldest first")
+def list_quarantined(
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.quarantine"))],
+    filters: QuarantineFilters,
+    after: After = None,
+    limit: Limit = 50,
+) -> QuarantinedPage:
+    return quarantine.list_rows(session, caller=caller, filters=filters, after=after, limit=limit)
+
+
+@router.get("/quarantine/counts", summary="待审数据统计 · counts by kind, code, state, grid, worker and age")
+def count_quarantined(
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.quarantine_counts"))],
+    filters: QuarantineFilters,
+) -> Counts:
+    return quarantine.count_rows(session, caller=caller, filters=filters)
+
+
+@router.post("/quarantine/decide", summary="批量审核 · release, reject or reopen many rows, each by itself")
+def decide_many(
+    body: RowDecisions, session: DbSession, caller: Annotated[Caller, Depends(allowed("reviews.decide_many"))]
+) -> DecidedMany:
+    return release.decide_many(session, caller=caller, asked=body.rows)
+
+
+@router.get("/quarantine/{held_id}", summary="待审数据详情（脱敏）· one row, masked, and the record as it stands")
+def read_quarantined(
+    held_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("reviews.quarantined"))]
+) -> QuarantinedDetail:
+    return quarantine.get_row(session, caller=caller, held_id=held_id)
+
+
+@router.post("/quarantine/{held_id}/unmask", summary="查看明文（须说明理由）· the row in the clear, for a reason")
+def unmask_quarantined(
+    held_id: UUID,
+    body: UnmaskAsked,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.unmask_quarantined"))],
+) -> UnmaskedRow:
+    return quarantine.unmask_row(session, caller=caller, held_id=held_id, asked=body)
+
+
+@router.post("/quarantine/{held_id}/release", summary="准予入库 · take the row as it was pushed")
+def release_row(
+    held_id: UUID,
+    body: StepAsked,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.release"))],
+) -> Decided:
+    """Through the same merge as a push, on behalf of its author: it may merge or conflict like any other."""
+    return release.release(session, caller=caller, held_id=held_id, asked=body)
+
+
+@router.post("/quarantine/{held_id}/correct", summary="更正后入库 · take the row with some fields changed")
+def correct_row(
+    held_id: UUID,
+    body: Correction,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.correct"))],
+) -> Decided:
+    return release.correct(session, caller=caller, held_id=held_id, asked=body)
+
+
+@router.post("/quarantine/{held_id}/reject", summary="退回 · reject the row, with a reason its author hears")
+def reject_row(
+    held_id: UUID,
+    body: StepAsked,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.reject"))],
+) -> Decided:
+    return release.reject(session, caller=caller, held_id=held_id, asked=body)
+
+
+@router.post("/quarantine/{held_id}/reopen", summary="撤回退回 · look at a rejected row again")
+def reopen_row(
+    held_id: UUID,
+    body: StepAsked,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.reopen"))],
+) -> Decided:
+    return release.reopen(session, caller=caller, held_id=held_id, asked=body)

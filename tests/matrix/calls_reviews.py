@@ -53,6 +53,22 @@ def _answer(what: str, **options: Any) -> Call:
     return Call(ask, places=(Place.OWN, Place.FAR))
 
 
+def _held(suffix: str, method: str = "POST", **options: Any) -> Call:
+    def ask(cell: Cell) -> Ask:
+        return Ask(method, f"/reviews/v1/quarantine/{cell.scene.places[cell.place].held_id}{suffix}", options)
+
+    return Call(ask, places=PLACES, passed={"review_not_allowed"})
+
+
+def _decide_many(cell: Cell) -> Ask:
+    row = {"held": str(cell.scene.places[cell.place].held_id), "action": "reject", "reason": "duplicate"}
+    return Ask("POST", "/reviews/v1/quarantine/decide", {"json": {"rows": [row]}})
+
+
+def _lists_row(cell: Cell, answer: Any) -> bool:
+    return str(cell.scene.places[cell.place].held_id) in {row["id"] for row in answer.json()["rows"]}
+
+
 CALLS = {
     "reviews.conflicts": Call(
         lambda _: Ask("GET", "/reviews/v1/conflicts", {"params": {"limit": 200}}), places=PLACES, granted=_lists
@@ -65,4 +81,15 @@ CALLS = {
     "reviews.undo": _conflict("/undo", "POST", json={"reason": "decided_wrongly"}, headers={"If-Match": '"1"'}),
     "sync.accept": _answer("accept"),
     "sync.contest": _answer("contest", json={"reason": "differs_on_site"}),
+    "reviews.quarantine": Call(
+        lambda _: Ask("GET", "/reviews/v1/quarantine", {"params": {"limit": 200}}), places=PLACES, granted=_lists_row
+    ),
+    "reviews.quarantine_counts": Call(lambda _: Ask("GET", "/reviews/v1/quarantine/counts")),
+    "reviews.quarantined": _held("", "GET"),
+    "reviews.unmask_quarantined": _held("/unmask", json=WHY),
+    "reviews.release": _held("/release", json={"reason": "in_order"}),
+    "reviews.correct": _held("/correct", json={"reason": "typing_error", "fields": {"description": "更正"}}),
+    "reviews.reject": _held("/reject", json={"reason": "duplicate"}),
+    "reviews.reopen": _held("/reopen", json={"reason": "new_information"}),
+    "reviews.decide_many": Call(_decide_many, places=PLACES, granted=_was_resolved),
 }

@@ -1,5 +1,6 @@
 """The people and things of the matrix: one account of each role, and the same set of objects in each place."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +25,7 @@ from backend.core.enums import (
     ImportState,
     Kind,
     PhotoState,
+    QuarantineCode,
     ReportState,
     Role,
     SourceType,
@@ -48,6 +50,7 @@ from backend.models import (
     Notice,
     Photo,
     Posting,
+    Quarantine,
     RegistrationStandard,
     Report,
     SessionFamily,
@@ -58,6 +61,7 @@ from backend.models import (
 from backend.seed.territory import DEMO_GRIDS
 from backend.services.accounts import create_account
 from backend.services.objects import object_store
+from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.registry_rejects import RejectFile
 from backend.services.registry_rows import REASONS, Rejected
 from backend.services.sealing import Part, Vault, seal_value
@@ -104,6 +108,7 @@ class Things:
     case_id: UUID
     report_id: UUID
     conflict_id: UUID
+    held_id: UUID
 
 
 @dataclass
@@ -288,7 +293,34 @@ def _things(session: Session, place: Place, grid_id: str, worker: Person) -> Thi
         case_id,
         _report(session, grid_id),
         _conflict(session, document_id, grid_id, worker),
+        _held(session, document_id, fields, worker),
     )
+
+
+def _held(session: Session, document_id: UUID, fields: Json, worker: Person) -> UUID:
+    """An edit of the record that the worker pushed and that waits for review."""
+    assert worker.device_id is not None
+    row = {"newDocumentState": {**fields, "id": str(document_id), "op": str(new_id()), "description": "待审"}}
+    content, held_id = json.dumps(row).encode(), new_id()
+    (payload,) = seal_all(Vault(session), [QuarantinedRow(held_id, Kind.EVENT, document_id, content)])
+    session.add(
+        Quarantine(
+            id=held_id,
+            device_id=worker.device_id,
+            account_id=worker.account_id,
+            kind=Kind.EVENT,
+            document_id=document_id,
+            op=new_id(),
+            grid_id=fields["grid_id"],
+            code=QuarantineCode.PAST_MEMBERSHIP,
+            places=[],
+            fingerprint=held_id.bytes,
+            payload=payload,
+            created_at=now(),
+        )
+    )
+    session.flush()
+    return held_id
 
 
 def _conflict(session: Session, document_id: UUID, grid_id: str, worker: Person, *, decided: bool = False) -> UUID:
