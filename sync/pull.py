@@ -15,6 +15,7 @@ from backend.services import territory
 from backend.services.records import StoredRow, open_rows
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
+from sync.ahead import refuse_ahead
 from sync.checkpoints import Checkpoint, next_page
 from sync.schemas import Claims, to_wire, tombstone
 from sync.service import note_device
@@ -50,11 +51,13 @@ class _StoredFeed:
 
 
 def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint, limit: int, claims: Claims) -> Page:
-    """The next page of a collection for a handheld. `Forbidden` for callers that are no handheld."""
+    """The next page of a collection for a handheld. `Forbidden` for callers that are no handheld, `CheckpointAhead`
+    where the checkpoint cannot be one of ours."""
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
     moment = now()
     held = territory.held_grids(session, caller.account_id, at=moment)
+    refuse_ahead(session, asked=checkpoint.held, held=held)
     lost = territory.lost_grids(session, caller.account_id, at=moment)
     reader = _StoredFeed(session, kind, caller.device_id, [*held, *lost])
     ids, place = next_page(checkpoint, held=held, lost=lost, reader=reader, limit=max(1, min(limit, MAX_LIMIT)))

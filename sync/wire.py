@@ -13,7 +13,7 @@ import msgspec
 
 from backend.core.errors import Malformed, NotJson
 
-_TOKEN = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"|[\[\]{},]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 _ROWS_KEY = re.compile(rb'"rows"\s*:\s*\[')
 
 

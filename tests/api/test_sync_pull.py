@@ -137,6 +137,25 @@ def test_a_checkpoint_that_is_none_of_ours_is_malformed(world: World, checkpoint
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 
+def test_a_checkpoint_beyond_the_feed_is_refused_and_one_of_an_earlier_term_starts_anew(world: World) -> None:
+    one, other = world.handheld(), world.handheld()
+    grid = one.grids()[0]
+    one.push("person", document(grid, name="甲"))
+    other.pull("person")
+    epoch, seq = other.checkpoints["person"]["g"][grid]
+
+    def ask(kind: str, *place: int) -> Any:
+        query = {"checkpoint": json.dumps({"v": 1, "g": {grid: place}})}
+        return world.client.get(f"/sync/v1/{kind}/pull", params=query, headers=other.headers)
+
+    for number in (seq + 1, 2**62):
+        refused = ask("person", epoch, number)
+        assert (refused.status_code, refused.json()["code"]) == (409, "checkpoint_ahead")
+    assert ask("person", epoch, seq).json()["documents"] == []
+    assert ask("house", epoch, seq).status_code == 200, "one number for all kinds"
+    assert len(ask("person", epoch + 7, 2**62).json()["documents"]) == 1, "another term's number counts for nothing"
+
+
 def test_a_made_up_checkpoint_shows_no_foreign_document(world: World) -> None:
     one = world.handheld(world.workers()[0])
     stranger = next(

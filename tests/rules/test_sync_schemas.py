@@ -13,6 +13,7 @@ from backend.core.errors import Malformed, NotJson, TooLarge
 from backend.core.settings import PROJECT_ROOT
 from backend.kinds import KINDS
 from sync.schemas import MAX_ROW_BYTES, Incoming, Refused, differs, read_push, tombstone, tombstone_op
+from sync.wire import raw_rows
 
 CORPUS = PROJECT_ROOT.parent / "shared" / "corpora" / "json"
 
@@ -189,3 +190,10 @@ def test_the_public_json_corpus_never_breaks_a_batch(path: Path | None) -> None:
         return
     assert isinstance(rows[0], Refused)
     assert isinstance(rows[-1], Incoming)
+
+
+@pytest.mark.parametrize("text", ['a"]},{b', "反斜杠\\", '\\"', "[{,}]"])
+def test_brackets_and_quotes_inside_text_do_not_cut_a_deep_body(text: str) -> None:
+    deep = b"[" * 3000 + b"]" * 3000
+    body = b'{"rows":[{"x":' + deep + b"}," + json.dumps({"name": text}).encode() + b',{"last":1}]}'
+    assert [row[:9] for row in raw_rows(body)][1:] == [json.dumps({"name": text}).encode()[:9], b'{"last":1']

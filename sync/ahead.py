@@ -1,0 +1,36 @@
+"""Checkpoints that this server cannot have given: from another one, or from what a restore took away (rule 8).
+
+A client that went on with such a checkpoint would miss everything up to it and never know. A restore is told by the
+epoch before anything else (`backend.services.epoch`); this is for the client that names none, and for mixed-up servers.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from backend.core.errors import ZhiwangError
+
+
+class CheckpointAhead(ZhiwangError):
+    """The checkpoint lies beyond a grid's feed. Nothing was read; the client starts anew as after a restore."""
+
+    code = "checkpoint_ahead"
+    status = 409
+    title_zh = "同步进度与服务器不符，正在重新同步（请勿删除本机数据）"
+    title_en = "The checkpoint is none of this server's; start the sync anew and keep all data on the device"
+
+
+def refuse_ahead(session: Session, *, asked: Mapping[str, tuple[int, int]], held: Mapping[str, int]) -> None:
+    """`CheckpointAhead` where `asked` (grid to epoch and number) has a number that the grid's feed has not reached,
+    in a term that still runs. In another term the number counts for nothing and the grid starts anew."""
+    claimed = {grid: seq for grid, (epoch, seq) in asked.items() if seq > 0 and held.get(grid) == epoch}
+    if not claimed:
+        return
+    rows = session.connection().execute(_REACHED, {"grids": list(claimed)})
+    reached = {row.grid_id: row.seq for row in rows}
+    if any(seq > reached.get(grid, 0) for grid, seq in claimed.items()):
+        raise CheckpointAhead
+
+
+_REACHED = text("SELECT grid_id, seq FROM feed_counter WHERE grid_id = ANY(:grids)")
