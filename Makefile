@@ -41,9 +41,12 @@ format: $(VENV)/.stamp-test ## 统一代码格式 · format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-.PHONY: simulate
+.PHONY: simulate simulate-api
 simulate: $(VENV)/.stamp-test ## 同步协议的模型历史（HISTORIES=1000 SEED=0）· model histories of the sync
 	@exec $(PY) -m bench.simulate --histories $(or $(HISTORIES),1000) --seed $(or $(SEED),0)
+
+simulate-api: $(VENV)/.stamp-test ## 同样的历史跑真实接口与数据库（HISTORIES=1000 SEED=0）· the same histories on the real API
+	@exec $(PY) -m bench.simulate_api --histories $(or $(HISTORIES),1000) --seed $(or $(SEED),0)
 
 .PHONY: canaries bench-feed bench-sealing bench-trust
 canaries: $(VENV)/.stamp-test ## 一万个合成身份走遍全流程，逐字节查找 · 10,000 synthetic identities, then every byte searched for them

@@ -15,7 +15,7 @@ from backend.kinds import Document
 from tests.simulation.model.handheld import Basis, Handheld, Request
 from tests.simulation.model.history import GRIDS, Fault, History, Step, Verb
 from tests.simulation.model.oracle import Oracle
-from tests.simulation.model.server import SPEC, OtherEpoch, OutOfOrder, Server
+from tests.simulation.model.server import SPEC, NoAnswer, OtherEpoch, OutOfOrder, Server
 from tests.simulation.model.values import apart
 
 MOST_ROUNDS = 40
@@ -72,6 +72,7 @@ class Play:
             self.played.trace.append(f"{place} {step}: {self._do(place, step)}")
         self._deliver(None)
         self._heal()
+        self.server.settle()
         self.oracle.finish(self.handhelds)
         self.played.trace += [*self._state(), *self.played.violations]
         return self.played
@@ -157,9 +158,7 @@ class Play:
             self.late.append(_Late(place + 2 * step.number, handheld.number, request, basis))
         if step.fault in (Fault.REQUEST_LATE, Fault.REQUEST_LOST):
             return step.fault.value
-        answer = self._process(handheld, request, basis)
-        if step.fault is Fault.TWICE:
-            answer = self._process(handheld, request, basis)
+        answer = self._process(handheld, request, basis, copies=2 if step.fault is Fault.TWICE else 1)
         return self._hear(place, handheld, step, request, answer)
 
     def _hear(self, place: int, handheld: Handheld, step: Step, request: Request, answer: list[Document] | None) -> str:
@@ -175,13 +174,24 @@ class Play:
         self._take(handheld, request, answer, self.server.epoch)
         return _shown(answer)
 
-    def _process(self, handheld: Handheld, request: Request, basis: dict[UUID, Basis]) -> list[Document] | None:
+    def _process(
+        self, handheld: Handheld, request: Request, basis: dict[UUID, Basis], *, copies: int = 1
+    ) -> list[Document] | None:
+        """Bring a request to the server; None where it was refused, or where the server died over it."""
         was = self.oracle.before(request)
         try:
             answer = self.server.push(
-                handheld.number, request.body(), epoch=request.epoch, order=request.order, sent_at=request.sent_at
+                handheld.number,
+                request.body(),
+                epoch=request.epoch,
+                order=request.order,
+                sent_at=request.sent_at,
+                copies=copies,
             )
         except (OtherEpoch, OutOfOrder):
+            return None
+        except NoAnswer:
+            self.oracle.pushed(handheld.number, request, basis, was)
             return None
         self.oracle.pushed(handheld.number, request, basis, was)
         self.oracle.answered(handheld.number, answer)

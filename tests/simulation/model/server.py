@@ -35,6 +35,10 @@ class OutOfOrder(Exception):
     """A later push of this device was taken already: the call is not looked at."""
 
 
+class NoAnswer(Exception):
+    """The connection broke: nobody can say whether the call was taken."""
+
+
 @dataclass(slots=True)
 class Stored:
     """A document with all its versions, oldest first, and who wrote each."""
@@ -127,16 +131,25 @@ class Server:
     # --- what devices call
 
     def push(
-        self, device: int, body: bytes, *, epoch: int | None, order: int | None, sent_at: datetime
+        self,
+        device: int,
+        body: bytes,
+        *,
+        epoch: int | None,
+        order: int | None,
+        sent_at: datetime,
+        copies: int = 1,
     ) -> list[Document]:
-        """Take a push body, as `sync.service.push` does."""
+        """Take a push body, as `sync.service.push` does; the network may bring it more than once."""
         self._check_epoch(epoch)
-        self._check_order(device, order)
         rows = read_push(KIND, body, max_rows=MAX_ROWS)
-        known = self._known(core.wanted(rows), device)
-        batch = self._batch(self._scope(device), sent_at)
-        answer = core.take_rows(batch, rows, known=known)
-        self._write(batch, device)
+        answer: list[Document] = []
+        for _ in range(copies):
+            self._check_order(device, order)
+            known = self._known(core.wanted(rows), device)
+            batch = self._batch(self._scope(device), sent_at)
+            answer = core.take_rows(batch, rows, known=known)
+            self._write(batch, device)
         return answer
 
     def pull(self, device: int, checkpoint: str | None, *, limit: int, epoch: int | None) -> Document:
@@ -147,6 +160,9 @@ class Server:
         reader = _Feed(self, device)
         ids, place = next_page(read_checkpoint(checkpoint), held=held, lost=lost, reader=reader, limit=limit)
         return {"documents": [self._visible(document_id, held) for document_id in ids], "checkpoint": place.to_wire()}
+
+    def settle(self) -> None:
+        """Everything is at rest: what is counted at the end may be counted now."""
 
     # --- rows
 
