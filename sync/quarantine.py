@@ -24,7 +24,7 @@ from backend.services import unmasking
 from backend.services.masking import HIDDEN, masked_fields
 from backend.services.quarantined import SIDES, is_system, open_all
 from backend.services.records import StoredRow, open_rows
-from backend.services.scope import in_territory
+from backend.services.scope import below, in_territory
 from backend.services.sealing import Vault, subjects_in
 from backend.services.sessions import Caller
 from sync.conflicts import actor_of, age_of, allowed_step, step_view
@@ -138,13 +138,13 @@ def load(
 def in_reach(caller: Caller) -> ColumnElement[bool]:
     """Whether a row is the caller's to review: by the grid it names, or, naming none, by its author's posting."""
     moment = now()
-    named = col(Quarantine.grid_id).startswith(caller.territory_code, autoescape=True)
+    named = below(Quarantine.grid_id, caller)
     of_ours = select(Grid.id).where(col(Grid.id) == col(Quarantine.grid_id)).exists()
     supervised = (
         select(Posting.id)
         .where(
             Posting.account_id == Quarantine.account_id,
-            col(Posting.territory_code).startswith(caller.territory_code, autoescape=True),
+            below(Posting.territory_code, caller),
             col(Posting.starts_at) <= moment,
             or_(col(Posting.ends_at).is_(None), col(Posting.ends_at) > moment),
         )

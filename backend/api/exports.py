@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, status
 from fastapi.responses import StreamingResponse
 
 from backend.api.deps import DbSession, allowed
+from backend.api.downloads import download
 from backend.services import exports
 from backend.services.export_schemas import ExportPage, ExportRequest, ExportView
 from backend.services.sessions import Caller
@@ -49,8 +50,4 @@ def fetch_export(
     export_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("exports.fetch"))]
 ) -> StreamingResponse:
     content = exports.fetch(session, caller=caller, export_id=export_id)
-    headers = {
-        "Content-Disposition": f'attachment; filename="export-{export_id}.csv"',
-        "Cache-Control": "no-store",
-    }
-    return StreamingResponse(content, media_type="text/csv", headers=headers)
+    return download(content, what="export", file_id=export_id, suffix="csv", media_type="text/csv")

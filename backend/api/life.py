@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, status
 from fastapi.responses import StreamingResponse
 
 from backend.api.deps import DbSession, allowed
+from backend.api.downloads import download
 from backend.core.enums import ErasureState
 from backend.services import erasure_requests, retention, subject_access
 from backend.services.life_schemas import (
@@ -109,8 +110,4 @@ def fetch_access(
     request_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("life.fetch_access"))]
 ) -> StreamingResponse:
     content = subject_access.fetch(session, caller=caller, request_id=request_id)
-    headers = {
-        "Content-Disposition": f'attachment; filename="access-{request_id}.json"',
-        "Cache-Control": "no-store",
-    }
-    return StreamingResponse(content, media_type="application/json", headers=headers)
+    return download(content, what="access", file_id=request_id, suffix="json", media_type="application/json")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
 from backend.api.deps import DbSession, allowed
+from backend.api.downloads import download
 from backend.api.fields import Moment
 from backend.core.enums import ImportState
 from backend.models import Dataset, Snapshot
@@ -140,11 +141,7 @@ def read_import(snapshot_id: UUID, session: DbSession, _: Reader) -> Import:
 )
 def read_rejects(snapshot_id: UUID, session: DbSession, caller: RejectReader) -> StreamingResponse:
     rows = registry.rejects_of(session, snapshot_id, actor=str(caller.account_id))
-    headers = {
-        "Content-Disposition": f'attachment; filename="rejects-{snapshot_id}.csv"',
-        "Cache-Control": "no-store",
-    }
-    return StreamingResponse(rows, media_type="text/csv", headers=headers)
+    return download(rows, what="rejects", file_id=snapshot_id, suffix="csv", media_type="text/csv")
 
 
 async def _receive(request: Request, upload: Upload) -> None:

@@ -21,7 +21,7 @@ from backend.core.ids import new_id
 from backend.models import Account, Department, Posting, SecondFactor
 from backend.services import audit, passwords, posting_rules, postings, sessions, totp
 from backend.services.passwords import check_policy, hash_password
-from backend.services.scope import sees_whole_city
+from backend.services.scope import below, is_below, sees_whole_city
 from backend.services.sessions import Caller, SessionView
 
 
@@ -214,7 +214,7 @@ def end_sessions(session: Session, *, caller: Caller, account_id: UUID) -> int:
 
 def in_territory(posting: Any, caller: Caller) -> Any:
     """A condition on a posting (or an alias of it): that it lies in the caller's territory."""
-    return posting.territory_code.startswith(caller.territory_code, autoescape=True)
+    return below(posting.territory_code, caller)
 
 
 def _in_reach(caller: Caller, posting: Any) -> Select[Any]:
@@ -260,12 +260,12 @@ def _check_grant(session: Session, caller: Caller, wanted: Wanted, *, others: li
     _check_roles(caller, [wanted.role, *others])
     if Reach.ANY in caller.reach:
         return
-    if not wanted.territory_code.startswith(caller.territory_code):
+    if not is_below(wanted.territory_code, caller):
         raise NotFound("territory_code")
     department = session.get(Department, wanted.department_code) if wanted.department_code else None
     if department is None or sees_whole_city(caller):
         return
-    if not (department.territory_code or "").startswith(caller.territory_code):
+    if not is_below(department.territory_code, caller):
         raise NotFound("department_code")
 
 

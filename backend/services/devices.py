@@ -25,6 +25,7 @@ from backend.core.statements import execute
 from backend.models import Account, Device, EnrolmentCode, Posting
 from backend.services import audit, postings, sessions, tokens
 from backend.services.passwords import CODE_ALPHABET
+from backend.services.scope import below, is_below
 from backend.services.sessions import Caller, Tokens, open_family
 
 CODE_LENGTH = 12
@@ -72,7 +73,7 @@ def issue_code(session: Session, *, caller: Caller, login: str) -> NewCode:
         .join(Posting, postings.in_force(now(), account_id=col(Account.id)))
         .where(Account.login == login, col(Account.active), Posting.role == Role.GRID_WORKER)
     ).first()
-    if found is None or not found[1].territory_code.startswith(caller.territory_code):
+    if found is None or not is_below(found[1].territory_code, caller):
         raise NotFound
     account = found[0]
     code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
@@ -205,7 +206,7 @@ def _in_reach(caller: Caller) -> Select[Any]:
     )
     if Reach.ANY in caller.reach:
         return query
-    return query.where(posting.territory_code.startswith(caller.territory_code, autoescape=True))
+    return query.where(below(posting.territory_code, caller))
 
 
 def _in_state(state: DeviceState) -> list[Any]:

@@ -16,6 +16,7 @@ from backend.core.ids import new_id
 from backend.models import Account, Grid, Membership, Posting
 from backend.services import audit, postings
 from backend.services.postings import LATE
+from backend.services.scope import below, is_below
 from backend.services.sessions import Caller
 
 
@@ -109,14 +110,14 @@ def _in_reach(caller: Caller) -> Select[Any]:
     query: Select[Any] = select(Membership)
     if Reach.ANY in caller.reach:
         return query
-    return query.where(col(Membership.grid_id).startswith(caller.territory_code, autoescape=True))
+    return query.where(below(Membership.grid_id, caller))
 
 
 def _check_grid(session: Session, caller: Caller, grid_id: str) -> None:
     grid = session.get(Grid, grid_id)
     if grid is None or (grid.ends_at is not None and grid.ends_at <= now()):
         raise NotFound("grid_id")
-    if Reach.ANY not in caller.reach and not grid_id.startswith(caller.territory_code):
+    if Reach.ANY not in caller.reach and not is_below(grid_id, caller):
         raise NotFound("grid_id")
 
 
@@ -130,7 +131,7 @@ def _posting(session: Session, caller: Caller, account_id: UUID) -> Posting:
     query = select(posting).join(Account, col(Account.id) == posting.account_id)
     query = query.where(col(Account.id) == account_id, col(Account.active), posting.role == Role.GRID_WORKER)
     if Reach.ANY not in caller.reach:
-        query = query.where(posting.territory_code.startswith(caller.territory_code, autoescape=True))
+        query = query.where(below(posting.territory_code, caller))
     found: Posting | None = session.execute(query).scalars().first()
     if found is None:
         raise NotFound("account_id")

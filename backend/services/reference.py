@@ -17,6 +17,7 @@ from backend.models import (
     RegistrationStandard,
     TerritoryUnit,
 )
+from backend.services.scope import below
 from backend.services.sessions import Caller
 from backend.services.territory import held_grids
 
@@ -39,7 +40,7 @@ def grids(session: Session, caller: Caller) -> Rows:
         held = held_grids(session, caller.account_id, at=moment)
         own = session.exec(query.where(col(Grid.id).in_(held)).order_by(Grid.id))
         return [{**_grid(grid), "epoch": held[grid.id], "polygon": grid.polygon} for grid in own]
-    in_territory = query.where(col(Grid.id).startswith(caller.territory_code, autoescape=True))
+    in_territory = query.where(below(Grid.id, caller))
     return [_grid(grid) for grid in session.exec(in_territory.order_by(Grid.id))]
 
 

@@ -23,11 +23,20 @@ def sees_whole_city(caller: Caller) -> bool:
     return len(caller.territory_code) <= CITY_CODE_LENGTH
 
 
+def below(code: Any, caller: Caller) -> ColumnElement[bool]:
+    """A condition on a column of division or grid codes: that it lies in the caller's territory."""
+    return col(code).startswith(caller.territory_code, autoescape=True)
+
+
+def is_below(code: str | None, caller: Caller) -> bool:
+    """The same of one code. What has none lies nowhere, which is below the whole country only."""
+    return (code or "").startswith(caller.territory_code)
+
+
 def in_territory(grid_id: Any, caller: Caller) -> ColumnElement[bool]:
     """A condition on a column of grid ids, absent ones included. It does not look at the caller's role."""
-    grid = col(grid_id)
-    nowhere = and_(grid.is_(None), literal(sees_whole_city(caller)))
-    return or_(grid.startswith(caller.territory_code, autoescape=True), nowhere)
+    nowhere = and_(col(grid_id).is_(None), literal(sees_whole_city(caller)))
+    return or_(below(grid_id, caller), nowhere)
 
 
 IN_TERRITORY = "(starts_with({grid_id}, :territory) OR {grid_id} IS NULL AND CAST(:whole_city AS boolean))"

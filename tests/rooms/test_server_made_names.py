@@ -8,12 +8,10 @@ from backend.core.settings import PROJECT_ROOT
 
 PACKAGES = ("backend", "sync", "media", "workflows")
 NOT_THE_PRODUCT = ("backend/demo/", "backend/seed/", "backend/embedded/", "backend/backup/")
-HANDED_OUT = {
-    "backend/api/registry.py": {"snapshot_id"},
-    "backend/api/exports.py": {"export_id"},
-    "backend/api/life.py": {"request_id"},
-}
-"""What may stand in a `Content-Disposition`, by module: ids of ours, which the route has parsed as UUIDs."""
+HANDED_OUT = {"backend/api/downloads.py": {"what", "file_id", "suffix"}}
+"""What may stand in a `Content-Disposition`, by module: words of ours, and an id that a route has parsed as a UUID.
+
+That the words are ours is looked at where the one function is called."""
 
 
 def _sources() -> Iterator[tuple[str, ast.Module]]:
@@ -50,6 +48,19 @@ def test_what_is_handed_out_is_named_by_ids_of_ours() -> None:
     found = [(place, names) for place, tree in _sources() for names in _dispositions(tree)]
     assert found
     assert [(place, names) for place, names in found if not names <= HANDED_OUT.get(place, set())] == []
+
+
+def test_the_words_of_a_file_name_are_written_in_the_route() -> None:
+    calls = [
+        keyword.value
+        for _, tree in _sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "download"
+        for keyword in node.keywords
+        if keyword.arg in ("what", "suffix")
+    ]
+    assert len(calls) >= 6
+    assert all(isinstance(value, ast.Constant) for value in calls)
 
 
 def test_planted_breaches_are_found() -> None:

@@ -16,6 +16,7 @@ from backend.core.enums import CaseState, Kind, Role
 from backend.core.errors import Malformed, NotFound
 from backend.models import Case, CaseQueue, CaseStep, PhotoLink, RegistrationStandard, Verdict
 from backend.services.case_numbers import case_number
+from backend.services.scope import below
 from backend.services.sealing import open_values
 from backend.services.sessions import Caller
 from workflows.cases import rules
@@ -111,7 +112,7 @@ def queues(session: Session, *, caller: Caller) -> list[QueueCounts]:
     own = (
         col(CaseQueue.department_code) == caller.department_code
         if caller.role is Role.HANDLER
-        else col(CaseQueue.territory_code).startswith(caller.territory_code, autoescape=True)
+        else below(CaseQueue.territory_code, caller)
     )
     rows = session.exec(select(CaseQueue).where(or_(own, col(CaseQueue.code).in_(holding))).order_by(CaseQueue.code))
     return [
