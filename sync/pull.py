@@ -76,12 +76,11 @@ def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]
         for row, fields in zip(seen, opened, strict=True)
     }
     gone = [document_id for document_id in ids if document_id not in live]
-    versions = {row.id: row for row in session.connection().execute(_VERSIONS, {"ids": gone})} if gone else {}
-    return [
-        live.get(document_id)
-        or tombstone(kind, document_id, version=versions[document_id].version, op=versions[document_id].op)
-        for document_id in ids
-    ]
+    tombstones = {
+        row.id: tombstone(kind, row.id, version=row.version, op=row.op, merged_into=row.merged_into)
+        for row in (session.connection().execute(_VERSIONS, {"ids": gone}) if gone else ())
+    }
+    return [live.get(document_id) or tombstones[document_id] for document_id in ids]
 
 
 _TOUCHED = text(
@@ -102,4 +101,4 @@ _GONE = text(
     """
 )
 _DOCUMENTS = text("SELECT id, grid_id, version, op, deleted, body, sealed FROM document WHERE id = ANY(:ids)")
-_VERSIONS = text("SELECT id, version, op FROM zw_versions(CAST(:ids AS uuid[]))")
+_VERSIONS = text("SELECT id, version, op, merged_into FROM zw_versions(CAST(:ids AS uuid[]))")

@@ -76,3 +76,12 @@ class RowNotTaken(ZhiwangError):
     status = 409
     title_zh = "该数据仍不能入库，请更正后再试或退回"
     title_en = "The row still cannot go in; correct it, or reject it"
+
+
+class NotJoinable(ZhiwangError):
+    """`because`: they are of different kinds (`kind`) or the `same`, one is `deleted`, or they are `not_joined`."""
+
+    code = "not_joinable"
+    status = 409
+    title_zh = "这两条记录不能合并或拆分，请刷新后再试"
+    title_en = "These two records cannot be joined, or taken apart, as they stand"

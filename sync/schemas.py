@@ -188,10 +188,11 @@ def to_wire(document_id: UUID, *, fields: Document, version: int, op: UUID) -> D
     return {"id": str(document_id), **fields, "rev": version, "op": str(op), "_deleted": False}
 
 
-def tombstone(kind: Kind, document_id: UUID, *, version: int, op: UUID) -> Document:
+def tombstone(kind: Kind, document_id: UUID, *, version: int, op: UUID, merged_into: UUID | None = None) -> Document:
     """What overwrites a client's copy of a document that is gone or no longer its to see: every required field blank.
 
-    Its `op` is derived from the version's, so that the tombstone is known again when it comes back.
+    Its `op` is derived from the version's, so that the tombstone is known again when it comes back. `merged_into` is
+    the id of the document that it was found to be a duplicate of.
     """
     return {
         "id": str(document_id),
@@ -199,6 +200,7 @@ def tombstone(kind: Kind, document_id: UUID, *, version: int, op: UUID) -> Docum
         "rev": version,
         "op": str(tombstone_op(op)),
         "_deleted": True,
+        **({"merged_into": str(merged_into)} if merged_into else {}),
     }
 
 
@@ -230,7 +232,8 @@ def _canonical(document: Document) -> bytes:
         for name, value in document.items()
         if name != "rev" and (name == "_deleted" or not name.startswith("_"))
     }
-    kept.setdefault("_deleted", False)
+    if kept.setdefault("_deleted", False) is True:
+        kept.pop("merged_into", None)  # Only a pull says so; a push is answered without looking for it.
     return msgspec.json.encode(kept, order="sorted")
 
 

@@ -10,7 +10,8 @@ from backend.api.fields import Moment
 from backend.api.records import not_kept
 from backend.core.enums import ConflictState, Hardness, Kind, QuarantineCode, QuarantineState
 from backend.services.sessions import Caller
-from sync import conflicts, quarantine, release, resolution
+from sync import conflicts, joining, quarantine, release, resolution
+from sync.join_schemas import JoinAsked, Joins, JoinView, PartAsked
 from sync.quarantine_schemas import (
     Correction,
     Decided,
@@ -236,3 +237,40 @@ def reopen_row(
     caller: Annotated[Caller, Depends(allowed("reviews.reopen"))],
 ) -> Decided:
     return release.reopen(session, caller=caller, held_id=held_id, asked=body)
+
+
+@router.get("/documents/{document_id}/joins", summary="合并记录 · what was joined into a record, and taken apart again")
+def list_joins(
+    document_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("reviews.joins"))]
+) -> Joins:
+    return joining.joins_of(session, caller=caller, document_id=document_id)
+
+
+@router.post("/documents/{document_id}/join", summary="合并重复记录 · join a duplicate into this record")
+def join(
+    document_id: UUID,
+    body: JoinAsked,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.join"))],
+    version: IfMatch,
+    response: Response,
+) -> JoinView:
+    """`If-Match` is the version of this record, which keeps its id; the other one becomes a tombstone that names it."""
+    joined = joining.join(session, caller=caller, survivor_id=document_id, version=version, asked=body)
+    response.headers["ETag"] = f'"{joined.survivor_version}"'
+    return joined
+
+
+@router.post("/documents/{document_id}/part", summary="撤销合并 · take a join apart again")
+def part(
+    document_id: UUID,
+    body: PartAsked,
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.part"))],
+    version: IfMatch,
+    response: Response,
+) -> JoinView:
+    """Both records as they were, as new versions. Refused where the record changed since in what it got by the join."""
+    parted = joining.part(session, caller=caller, survivor_id=document_id, version=version, asked=body)
+    response.headers["ETag"] = f'"{parted.survivor_version}"'
+    return parted

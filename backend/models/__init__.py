@@ -47,7 +47,7 @@ from backend.models.life import (
 from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
-from backend.models.reviews import ReviewCounter, ReviewStep
+from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
 from backend.models.territory import Department, Grid, Membership, TerritoryUnit
 from backend.models.trust import ErasedSubject, ServerState, SubjectKey, Unmasking
 
@@ -94,6 +94,7 @@ __all__ = [
     "Posting",
     "PrivacyNotice",
     "Quarantine",
+    "RecordJoin",
     "RecoveryCode",
     "RegistrationStandard",
     "Report",

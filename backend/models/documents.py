@@ -20,7 +20,8 @@ class Document(SQLModel, table=True):
 
     Blind indexes: `id_index` (id type and number), `phone_index`, `block_index` (birth date and surname). For kinds
     without personal keys `natural_key` is the house code, USCC or component id. `h3_cell` is the H3 cell at
-    resolution 9 of the location of kinds whose place is not personal.
+    resolution 9 of the location of kinds whose place is not personal. `merged_into` names the record that this one was
+    found to be a duplicate of; it counts only while this one is deleted.
     """
 
     __tablename__ = "document"
@@ -28,6 +29,7 @@ class Document(SQLModel, table=True):
         Index("ix_document_grid_id_kind", "grid_id", "kind"),
         Index("ix_document_kind_natural_key", "kind", "natural_key"),
         Index("ix_document_kind_h3_cell", "kind", "h3_cell"),
+        Index("ix_document_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -46,6 +48,7 @@ class Document(SQLModel, table=True):
     account_id: UUID | None = Field(default=None, foreign_key="account.id")
     device_id: UUID | None = Field(default=None, foreign_key="device.id")
     captured_at: datetime | None = time_field(default=None)
+    merged_into: UUID | None = Field(default=None, foreign_key="document.id")
     created_at: datetime = time_field()
     updated_at: datetime = time_field()
 

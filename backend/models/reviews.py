@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from backend.core.enums import Role
 from backend.core.ids import new_id
-from backend.models.base import SQLModel, datetime, enum_field, sealed_field, time_field
+from backend.models.base import SQLModel, datetime, enum_field, json_field, sealed_field, time_field
 
 
 class ReviewStep(SQLModel, table=True):
@@ -56,3 +56,29 @@ class ReviewCounter(SQLModel, table=True):
 
     account_id: UUID = Field(primary_key=True, foreign_key="account.id")
     seq: int = Field(sa_type=BigInteger)
+
+
+class RecordJoin(SQLModel, table=True):
+    """A steward joined two records of one thing, or, with `undoes`, took such a join apart. Appended, never edited.
+
+    The survivor keeps its id; the other one became a tombstone that names it. Versions are those before and after the
+    act. `taken` are the fields of the survivor that changed by it.
+    """
+
+    __tablename__ = "record_join"
+    __table_args__ = (Index("uq_record_join_undoes", "undoes", unique=True),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    survivor_id: UUID = Field(foreign_key="document.id", index=True)
+    duplicate_id: UUID = Field(foreign_key="document.id", index=True)
+    undoes: UUID | None = Field(default=None, foreign_key="record_join.id")
+    survivor_before: int
+    survivor_version: int
+    duplicate_before: int
+    duplicate_version: int
+    taken: list[str] = json_field()
+    actor: UUID = Field(foreign_key="account.id")
+    role: Role = enum_field(Role)
+    reason: str = Field(max_length=32)
+    note: bytes | None = sealed_field(default=None)
+    at: datetime = time_field()

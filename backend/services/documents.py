@@ -1,11 +1,11 @@
-"""Documents as all rooms know them: the lock that everybody who changes one takes first."""
+"""Documents as all rooms know them: the lock that everybody who changes one takes first, and duplicates joined."""
 
 from collections.abc import Iterable
 from uuid import UUID
 
 from sqlmodel import Session
 
-from backend.core.statements import execute
+from backend.core.statements import execute, rows
 
 
 def lock(session: Session, document_ids: Iterable[UUID]) -> None:
@@ -15,4 +15,17 @@ def lock(session: Session, document_ids: Iterable[UUID]) -> None:
         execute(session, _LOCK, {"keys": keys})
 
 
+def merged_ids(session: Session, document_id: UUID) -> list[UUID]:
+    """The document with all that were joined into it, and into those: what is known of them is known of it."""
+    return [found for (found,) in rows(session, _MERGED, {"id": document_id})]
+
+
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%(keys)b::bigint[]) AS key ORDER BY 1) AS sorted"
+_MERGED = """
+    WITH RECURSIVE merged (id) AS (
+        SELECT %(id)s::uuid
+        UNION
+        SELECT d.id FROM document d JOIN merged ON d.merged_into = merged.id WHERE d.deleted
+    )
+    SELECT id FROM merged
+"""

@@ -174,6 +174,11 @@ def link_photos(
     )
 
 
+def follow(session: Session, *, source_id: UUID, target_id: UUID) -> None:
+    """Link the photos of a record to the one it was joined into, whoever owns them. Its own links stay, as history."""
+    session.connection().execute(_FOLLOW, {"source": source_id, "target": target_id})
+
+
 def original_key(photo_id: UUID, sha256: str) -> str:
     """Where the original is kept, apart from its derivatives. The last digits of the id spread folders evenly."""
     return f"originals/{photo_id.hex[-2:]}/{photo_id}-{sha256[:16]}"
@@ -228,6 +233,13 @@ _LINK = text(
     JOIN photo ON photo.id = entry.photo_id
     WHERE photo.state = 'expected' OR photo.owner_id = :owner
        OR photo.sha256 = entry.sha256 AND NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
+    ON CONFLICT DO NOTHING
+    """
+)
+_FOLLOW = text(
+    """
+    INSERT INTO photo_link (source_type, source_id, photo_id)
+    SELECT source_type, :target, photo_id FROM photo_link WHERE source_type = 'document' AND source_id = :source
     ON CONFLICT DO NOTHING
     """
 )

@@ -27,6 +27,7 @@ TITLES = {
     "cases": "相关案件",
     "conflicts": "并发修改冲突",
     "reviews": "冲突与待审数据的处理",
+    "joins": "重复记录的合并与拆分",
     "quarantined": "待审核的上报数据",
     "ledger": "终端上报流水",
     "business_records": "部门业务数据",
@@ -60,6 +61,7 @@ def collect(session: Session, target: Target) -> Report:
         "cases": [_plain(row) for row in run(_CASES, about)],
         "conflicts": [_part(vault, row, context_of(row.document_id)) for row in run(_CONFLICTS, named)],
         "reviews": [_part(vault, row, row.id.bytes) for row in run(_REVIEWS, named)],
+        "joins": [_part(vault, row, row.id.bytes) for row in run(_JOINS, named)],
         "quarantined": [_part(vault, row, b"quarantine" + row.id.bytes) for row in run(_QUARANTINED, named)],
         "ledger": [_plain(row) for row in run(_LEDGER, named)],
         "business_records": [_record(vault, row) for row in run(_RECORDS, named)],
@@ -149,6 +151,12 @@ _REVIEWS = text(
     SELECT s.id, s.action, s.from_state, s.to_state, s.role, s.reason, s.at, s.detail AS sealed FROM review_step s
     LEFT JOIN conflict c ON c.id = s.conflict_id LEFT JOIN quarantine q ON q.id = s.quarantine_id
     WHERE coalesce(c.document_id, q.document_id) = ANY(CAST(:ids AS uuid[])) OR {NAMES.format("s.detail")} ORDER BY s.id
+    """
+)
+_JOINS = text(
+    """
+    SELECT id, survivor_id, duplicate_id, undoes, reason, role, at, note AS sealed FROM record_join
+    WHERE survivor_id = ANY(CAST(:ids AS uuid[])) OR duplicate_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
     """
 )
 _QUARANTINED = text(

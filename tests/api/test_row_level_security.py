@@ -27,6 +27,7 @@ WALLED = (
     "conflict",
     "quarantine",
     "review_step",
+    "record_join",
     "feed",
     "case_file",
     "case_step",
@@ -65,7 +66,7 @@ def test_the_api_sees_nothing_for_nobody(scene: scenes.Scene, table: str) -> Non
     with Session(engine_for("zw_worker")) as worker, acting(None) as session:
         count = text(f"SELECT count(*) FROM {table}")
         assert session.connection().execute(count).scalar_one() == 0
-        if table not in ("mutation", "conflict", "quarantine", "review_step", "case_step"):
+        if table not in ("mutation", "conflict", "quarantine", "review_step", "record_join", "case_step"):
             assert worker.connection().execute(count).scalar_one() > 0
 
 

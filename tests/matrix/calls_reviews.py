@@ -69,6 +69,25 @@ def _lists_row(cell: Cell, answer: Any) -> bool:
     return str(cell.scene.places[cell.place].held_id) in {row["id"] for row in answer.json()["rows"]}
 
 
+def _join(cell: Cell) -> Ask:
+    """Two events of one place: the scene has one, so it is joined with itself, which is refused behind the walls."""
+    document_id = cell.scene.places[cell.place].document_id
+    body = {"duplicate_id": str(document_id), "duplicate_version": 1, "reason": "same_thing"}
+    headers = {"If-Match": '"1"'}
+    return Ask("POST", f"/reviews/v1/documents/{document_id}/join", {"json": body, "headers": headers})
+
+
+def _part(cell: Cell) -> Ask:
+    document_id = cell.scene.places[cell.place].document_id
+    body = {"duplicate_id": str(document_id), "reason": "joined_wrongly"}
+    headers = {"If-Match": '"1"'}
+    return Ask("POST", f"/reviews/v1/documents/{document_id}/part", {"json": body, "headers": headers})
+
+
+def _joins(cell: Cell) -> Ask:
+    return Ask("GET", f"/reviews/v1/documents/{cell.scene.places[cell.place].document_id}/joins")
+
+
 CALLS = {
     "reviews.conflicts": Call(
         lambda _: Ask("GET", "/reviews/v1/conflicts", {"params": {"limit": 200}}), places=PLACES, granted=_lists
@@ -92,4 +111,7 @@ CALLS = {
     "reviews.reject": _held("/reject", json={"reason": "duplicate"}),
     "reviews.reopen": _held("/reopen", json={"reason": "new_information"}),
     "reviews.decide_many": Call(_decide_many, places=PLACES, granted=_was_resolved),
+    "reviews.joins": Call(_joins, places=PLACES),
+    "reviews.join": Call(_join, places=PLACES, passed={"not_joinable"}),
+    "reviews.part": Call(_part, places=PLACES, passed={"not_joinable"}),
 }

@@ -139,6 +139,26 @@ def test_a_record_corrected_before_its_verdict_is_considered_opens_no_case(sessi
     assert entries.cases_of(house) == []
 
 
+def test_a_case_about_a_duplicate_is_come_again_to_by_the_record_it_was_joined_into(
+    session: Session, entries: Entries
+) -> None:
+    survivor, duplicate = entries.house(), entries.house()
+    service.consider(session, verdict_id=entries.verdict(duplicate, VerdictKind.RENTAL_HAZARD).id)
+    (case,) = entries.cases_of(duplicate)
+    entries.delete(duplicate)
+    duplicate.merged_into = survivor.id
+    entries.edit(survivor)
+    service.consider(session, verdict_id=entries.verdict(survivor, VerdictKind.RENTAL_HAZARD).id)
+    assert entries.cases_of(survivor) == []
+    assert case.version == 2
+    shown = reading.get_case(session, caller=caller(session, "supervisor"), case_id=case.id)
+    assert (shown.source.id, shown.source.merged_into) == (duplicate.id, survivor.id)
+    entries.edit(survivor)
+    service.consider(session, verdict_id=entries.verdict(survivor, VerdictKind.MATCH).id)
+    steps = [step.action for step in steps_of(session, case)]
+    assert steps == ["open", "again", "cleared"], "and it is told that the record is in order now"
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_an_event_that_was_edited_meanwhile_opens_one_case_whichever_verdict_comes_first(
     session: Session, entries: Entries, order: tuple[int, int]

@@ -16,7 +16,7 @@ from backend.core.db import Role, dialect_url, engine_for
 from backend.core.settings import PROJECT_ROOT, get_settings
 
 CONFIG = Config(str(PROJECT_ROOT / "alembic.ini"))
-APPEND_ONLY = ("audit_entry", "document_version", "case_step", "mutation", "verdict", "review_step")
+APPEND_ONLY = ("audit_entry", "document_version", "case_step", "mutation", "verdict", "review_step", "record_join")
 
 
 def test_the_package_is_not_shadowed_by_the_folder_of_its_name() -> None:

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, func, or_, tuple_
 from sqlmodel import Session, col, select
 
 from backend.core.clock import CITY_TIME, now
-from backend.core.enums import CaseState, Kind, Role
+from backend.core.enums import CaseState, Kind, Role, SourceType
 from backend.core.errors import Malformed, NotFound
-from backend.models import Case, CaseQueue, CaseStep, PhotoLink, RegistrationStandard, Verdict
+from backend.models import Case, CaseQueue, CaseStep, Document, PhotoLink, RegistrationStandard, Verdict
 from backend.services.case_numbers import case_number
 from backend.services.scope import below
 from backend.services.sealing import open_values
@@ -94,8 +94,10 @@ def detail(session: Session, *, caller: Caller, case: Case) -> CaseDetail:
     verdict = session.get_one(Verdict, case.verdict_id)
     standard = session.get_one(RegistrationStandard, (case.standard_scheme, case.standard_code))
     moment = now()
+    line = _line(case, verdict.kind, standard, moment)
+    line["source"].merged_into = _merged_into(session, case)
     return CaseDetail(
-        **_line(case, verdict.kind, standard, moment),
+        **line,
         overdue_minutes=_overdue_minutes(session, case, standard, moment),
         standard=StandardSummary.model_validate(standard, from_attributes=True),
         verdict=VerdictSummary.model_validate(verdict, from_attributes=True),
@@ -103,6 +105,14 @@ def detail(session: Session, *, caller: Caller, case: Case) -> CaseDetail:
         steps=_steps(session, case),
         actions=[_allowed(edge) for edge in rules.allowed(standing_of(session, case), actor_of(caller))],
     )
+
+
+def _merged_into(session: Session, case: Case) -> UUID | None:
+    """The record that the case's one was found to be a duplicate of; it counts while this one is deleted."""
+    if case.source_type is not SourceType.DOCUMENT:
+        return None
+    query = select(Document.merged_into).where(Document.id == case.source_id, col(Document.deleted))
+    return session.exec(query).first()
 
 
 def queues(session: Session, *, caller: Caller) -> list[QueueCounts]:

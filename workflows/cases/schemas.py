@@ -42,12 +42,16 @@ class ActionRequest(BaseModel):
 
 
 class SourceReference(BaseModel):
-    """The entry a case is about, as it stood when the case was opened."""
+    """The entry a case is about, as it stood when the case was opened.
+
+    `merged_into` in one case's details: the record was found to be a duplicate, and the case is about that one now.
+    """
 
     type: SourceType
     id: UUID
     version: int
     kind: Kind
+    merged_into: UUID | None = None
 
 
 class CaseLine(BaseModel):

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 import h3
-from sqlalchemy import text
+from sqlalchemy import and_, or_, text
 from sqlmodel import Session, col, select
 
 from backend import jobs
@@ -18,6 +18,7 @@ from backend.core.errors import NotFound, PreconditionFailed
 from backend.core.ids import new_id
 from backend.models import Case, CaseStep, Department, RegistrationStandard, Verdict
 from backend.services import audit
+from backend.services.documents import merged_ids
 from backend.services.sealing import seal_value
 from backend.services.sessions import Caller
 from workflows.cases import rules, sources
@@ -136,14 +137,16 @@ def _has_step(session: Session, verdict: Verdict) -> bool:
 
 
 def _open_case_for(session: Session, verdict: Verdict) -> Case | None:
+    """The open case about the entry, or about a duplicate that was joined into it, for the same reason."""
     return session.exec(
         select(Case)
         .where(
             Case.source_type == verdict.source_type,
-            Case.source_id == verdict.source_id,
+            col(Case.source_id).in_(merged_ids(session, verdict.source_id)),
             Case.reason == verdict.verdict.value,
             col(Case.closed_at).is_(None),
         )
+        .order_by(col(Case.seq))
         .with_for_update()
     ).first()
 
@@ -155,14 +158,18 @@ def _come_again(session: Session, case: Case, verdict: Verdict) -> None:
 
 
 def _clear(session: Session, verdict: Verdict) -> None:
-    """Mark the open cases of earlier versions, each once until its problem comes again. A verdict names one step at
-    most, so where it clears several cases it stands with the first."""
+    """Mark the open cases of earlier versions, and of duplicates that were joined into the entry.
+
+    Each is marked once until its problem comes again. A verdict names one step at most, so where it clears several
+    cases it stands with the first.
+    """
+    duplicates = set(merged_ids(session, verdict.source_id)) - {verdict.source_id}
+    earlier = and_(col(Case.source_id) == verdict.source_id, col(Case.source_version) < verdict.source_version)
     cases = session.exec(
         select(Case)
         .where(
             Case.source_type == verdict.source_type,
-            Case.source_id == verdict.source_id,
-            Case.source_version < verdict.source_version,
+            or_(earlier, col(Case.source_id).in_(duplicates)),
             col(Case.closed_at).is_(None),
         )
         .order_by(col(Case.seq))

@@ -15,6 +15,7 @@ from backend.core.enums import Kind, Role, SourceType, VerdictKind
 from backend.core.errors import NotFound
 from backend.models import Document, Report, Verdict
 from backend.services import territory
+from backend.services.documents import merged_ids
 from backend.services.evidence import Item, open_evidence
 from backend.services.masking import shown
 from backend.services.scope import OFFICE_ROLES, in_territory
@@ -27,14 +28,18 @@ READERS = (Role.GRID_WORKER, *OFFICE_ROLES)
 
 
 def verdicts_of(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> list[VerdictOut]:
-    """The verdicts on one entry, the newest first. `NotFound` where the entry is outside the caller's scope."""
+    """The verdicts on one entry, the newest first, with those on duplicates that were joined into it.
+
+    `NotFound` where the entry is outside the caller's scope.
+    """
     table = Document if source_type is SourceType.DOCUMENT else Report
     if (
         session.exec(select(table.id).where(table.id == source_id, _visible(session, caller, source_type))).first()
         is None
     ):
         raise NotFound
-    query = select(Verdict).where(Verdict.source_type == source_type, Verdict.source_id == source_id)
+    ids = merged_ids(session, source_id) if source_type is SourceType.DOCUMENT else [source_id]
+    query = select(Verdict).where(Verdict.source_type == source_type, col(Verdict.source_id).in_(ids))
     found = session.exec(query.order_by(col(Verdict.created_at).desc(), col(Verdict.id).desc())).all()
     return [VerdictOut.model_validate(verdict) for verdict in found]
 
