@@ -31,6 +31,8 @@ from backend.models import Document, DocumentVersion
 from backend.services import audit_chain, audit_sealing, audit_verify
 from backend.services.audit_anchor import private_key
 from backend.services.records import StoredRow, open_rows
+from sync.client import Client
+from tests.devices import Through, enrolled
 from tests.rooms.test_erasure import GONE, by_identity, erase, person_of
 from tests.world import Handheld, World, document, drain_jobs, edited, until
 
@@ -292,3 +294,54 @@ def test_back_to_a_moment_by_a_copy_and_the_archived_log(site: Site) -> None:
         assert (versions(kept["id"]), versions(new["id"])) == (2, 1)
         settled(device)
         assert rows_of("SELECT pg_is_in_recovery()")[0][0] is False
+
+
+def test_two_clients_bring_back_what_the_server_forgot(site: Site, tmp_path: Path) -> None:
+    """Both work on after the backup, and have unsent work in the end. Everything that anybody wrote is there after the
+    restore, and no two edits of one history are taken for a conflict."""
+    with site.open() as world:
+        one, other = (enrolled(world, tmp_path / f"{name}.sqlite", kinds=("house",)) for name in ("one", "other"))
+        grid = one.grids()[0]
+        old, both, gone = (one.create("house", {"grid_id": grid, "address": f"合成路{n}号"})["id"] for n in range(3))
+        in_step(one, other)
+        backup = create_dump(get_settings(), to=None, say=silent)
+        one.edit("house", old, {"use": "commercial"})
+        one.edit("house", both, {"use": "office"})
+        one.delete("house", gone)
+        new = other.create("house", {"grid_id": grid, "address": "合成路7号"})["id"]
+        in_step(one, other)
+        other.edit("house", both, {"rental_use": "rented"})
+        in_step(one, other)
+        one.edit("house", both, {"address": "合成路8号"})
+        other.edit("house", new, {"use": "residential"})
+        unsent = other.create("house", {"grid_id": grid, "address": "合成路9号"})["id"]
+        was = one.store.epoch
+
+    site.restore(backup.folder, "--replace")
+
+    with site.open() as world:
+        assert versions(both) == 1
+        for device in (one, other):
+            device.connection._http._transport = Through(world.client)
+        in_step(one, other)
+        assert one.store.epoch == other.store.epoch != was
+        found = {record["id"]: record for record in one.store.documents("house")}
+        assert found.keys() == {old, both, new, unsent}
+        assert found[old]["use"] == "commercial"
+        assert [found[both][name] for name in ("use", "rental_use", "address")] == ["office", "rented", "合成路8号"]
+        assert found[new]["use"] == "residential"
+        assert other.store.documents("house") == one.store.documents("house")
+        assert rows_of("SELECT field FROM conflict WHERE hardness = 'hard'") == []
+        assert rows_of("SELECT 1 FROM quarantine") == []
+        for device in (one, other):
+            assert device.store.refused() == []
+            assert device.differing() == []
+            assert device.receipt().safe
+            device.close()
+
+
+def in_step(*devices: Client) -> None:
+    """All have pushed, and pulled what the others pushed."""
+    for _ in range(2):
+        for device in devices:
+            device.sync()

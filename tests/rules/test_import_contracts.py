@@ -60,6 +60,8 @@ def test_the_tree_keeps_its_contracts(tree: Path) -> None:
         ("workflows/deadlines/rules.py", "import backend.core.clock", "Rules and kinds are pure"),
         ("media/rules.py", "import sqlalchemy", "Rules and kinds are pure"),
         ("sync/core.py", "import sync.store", "The core of the sync does no I/O"),
+        ("sync/service.py", "import sync.client", "The reference client is nobody's library"),
+        ("sync/client/calls.py", "import sync.service", "The reference client knows the server by its protocol"),
     ],
 )
 def test_a_planted_breach_is_found(tree: Path, module: str, statement: str, contract: str) -> None:
