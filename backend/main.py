@@ -29,6 +29,7 @@ from backend.api import (
     reviews,
     sessions,
     sync,
+    verifications,
     wechat,
 )
 from backend.api.headers import SecurityHeaders
@@ -42,7 +43,7 @@ from sync.streams import Streams
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
-    *(reviews, registry, records, reference, wechat, notices, overview, life, audit, exports),
+    *(reviews, verifications, registry, records, reference, wechat, notices, overview, life, audit, exports),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 CYCLES_LOOKED_FOR_AFTER = 50_000

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from backend.core.enums import COLLECTED_KINDS, Kind, Outcome, QuarantineCode
 from backend.kinds import KINDS, Document
+from sync.authority import FieldRequest, defer
 from sync.known import Entry, Held, Known, Touch, Version, Wanted, Written
 from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
 from sync.schemas import Incoming, Refused, content_of, differs, to_wire, tombstone, tombstone_op
@@ -41,6 +42,7 @@ class Batch:
     versions: list[Written] = field(default_factory=list)
     ledger: list[Entry] = field(default_factory=list)
     conflicts: list[tuple[Known, UUID, FieldConflict]] = field(default_factory=list)
+    requests: list[tuple[Known, Entry, FieldRequest]] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     touches: list[Touch] = field(default_factory=list)
 
@@ -183,8 +185,10 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
     base = _base_of(known, row)
     master = Master(known.master.state, known.master.version) if known.master else None
     ahead = is_ahead(rev=_rev_without_base(row), master=master)
-    decision = decide(KINDS[batch.kind], mine=row.state, base=base, master=master, ahead=ahead)
-    pure = decision.outcome is Outcome.APPLIED
+    left = defer(row.state, base, owned=known.owned)
+    decision = decide(KINDS[batch.kind], mine=left.mine, base=left.base, master=master, ahead=ahead)
+    pure = decision.outcome is Outcome.APPLIED and not left.differs
+    outcome = Outcome.MERGED if decision.outcome is Outcome.APPLIED and left.differs else decision.outcome
     if decision.changed:
         grid_id = decision.result.fields.get("grid_id") or (known.master.grid_id if known.master else "")
         _apply(batch, known, decision, op=row.op if pure else batch.new_op(), grid_id=grid_id)
@@ -192,19 +196,19 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
     known.last_pushed = (row.state, known.master.version)
     known.fingerprints[row.op] = fingerprint
     batch.conflicts += [(known, row.op, conflict) for conflict in decision.conflicts]
-    batch.ledger.append(
-        Entry(
-            row.id,
-            row.op,
-            batch.kind,
-            decision.outcome,
-            fingerprint,
-            base_version=base.version if base else None,
-            version=known.master.version,
-            pushed=row.state,
-            client_time=batch.client_time,
-        )
+    entry = Entry(
+        row.id,
+        row.op,
+        batch.kind,
+        outcome,
+        fingerprint,
+        base_version=base.version if base else None,
+        version=known.master.version,
+        pushed=row.state,
+        client_time=batch.client_time,
     )
+    batch.ledger.append(entry)
+    batch.requests += [(known, entry, request) for request in left.requests]
 
 
 def _base_of(known: Known, row: Incoming) -> Base | None:

@@ -5,7 +5,7 @@ The API fills and writes them with PostgreSQL (`sync.store`, `sync.review`, `syn
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from backend.core.enums import Kind, Outcome, QuarantineCode
@@ -28,6 +28,7 @@ class Known:
 
     `hidden`: the document is there and the caller may not see it, so its version stands here without content.
     `numbered`: versions from before the last restore by their number, as far as rows without a base name them.
+    `owned`: what departments have written, by field (`sync.authority`); of a deleted document what they had written.
     """
 
     id: UUID
@@ -39,6 +40,7 @@ class Known:
     ops: set[UUID] = field(default_factory=set)
     last_pushed: tuple[State, int] | None = None
     fingerprints: dict[UUID, bytes] = field(default_factory=dict)
+    owned: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ def outcomes(
             _LEDGER, {"device": caller.device_id, "since": since, "limit": max(1, min(limit, MAX_LIMIT))}
         )
     )
-    conflicts = _conflicts(session, [(row.document_id, row.op) for row in rows])
+    pairs = [(row.document_id, row.op) for row in rows]
+    conflicts, asked = _conflicts(session, pairs), _verifications(session, pairs)
     held = _quarantined(session, caller.device_id, held_since)
     reviews = reviewed(session, caller=caller, since=reviewed_since)
     return {
@@ -54,6 +55,7 @@ def outcomes(
                 "outcome": row.outcome,
                 "rev": row.version,
                 "conflicts": conflicts.get((row.document_id, row.op), []),
+                "verifications": asked.get((row.document_id, row.op), []),
             }
             for row in rows
         ],
@@ -72,6 +74,18 @@ def _conflicts(session: Session, pairs: list[tuple[UUID, UUID]]) -> dict[tuple[U
     found: dict[tuple[UUID, UUID], list[Document]] = {}
     for row in session.connection().execute(_CONFLICTS, {"ids": list(ids), "ops": list(ops)}):
         entry = {"field": row.field, "hardness": row.hardness, "state": row.state}
+        found.setdefault((row.document_id, row.op), []).append(entry)
+    return found
+
+
+def _verifications(session: Session, pairs: list[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], list[Document]]:
+    """What the rows ask of departments."""
+    if not pairs:
+        return {}
+    ids, ops = zip(*pairs, strict=True)
+    found: dict[tuple[UUID, UUID], list[Document]] = {}
+    for row in session.connection().execute(_VERIFICATIONS, {"ids": list(ids), "ops": list(ops)}):
+        entry = {"verification": str(row.id), "field": row.field, "state": row.state}
         found.setdefault((row.document_id, row.op), []).append(entry)
     return found
 
@@ -107,6 +121,14 @@ _CONFLICTS = text(
     FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
     JOIN conflict c ON c.document_id = wanted.id AND c.op = wanted.op
     ORDER BY c.id
+    """
+)
+_VERIFICATIONS = text(
+    """
+    SELECT v.id, v.document_id, v.op, v.field, v.state
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS wanted (id, op)
+    JOIN verification_request v ON v.document_id = wanted.id AND v.op = wanted.op
+    ORDER BY v.id
     """
 )
 _QUARANTINED = text(

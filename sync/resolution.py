@@ -23,7 +23,7 @@ from backend.services.records import StoredRow, nested_subject, open_rows, subje
 from backend.services.scope import in_territory
 from backend.services.sealing import Part, SubjectErased, Vault
 from backend.services.sessions import Caller
-from sync import conflicts, review_steps, service, steward, store
+from sync import conflicts, ownership, review_steps, service, steward, store
 from sync.conflicts import Opened
 from sync.known import Known, Wanted
 from sync.review_desk import Desk, open_desk, tried
@@ -113,8 +113,16 @@ def _resolve(desk: Desk, document_id: UUID, version: int, asked: Resolution) -> 
         for entry, decision in zip(entries, asked.decisions, strict=True)
     }
     target = _target(desk, entries, chosen, vault)
-    known = _write(desk, entries[0], target, owner=entries[0].conflict.account_id, vault=vault)
+    known = write_decided(desk, entries[0].document, target, owner=entries[0].conflict.account_id, vault=vault)
     assert known.master is not None
+    ownership.claim(
+        desk.session,
+        document_id,
+        _of_department(desk.caller, entries, asked.decisions),
+        version=known.master.version,
+        caller=desk.caller,
+        at=desk.moment,
+    )
     changed = known.master.version != version
     for entry, decision in zip(entries, asked.decisions, strict=True):
         edge, reason = edges[entry.conflict.id]
@@ -169,7 +177,26 @@ def _chosen(desk: Desk, entry: Opened, decision: FieldDecision, vault: Vault) ->
     value = entry.value(choice.value)
     if value is ABSENT and not entry.whole:
         raise ValueGone(conflict=str(entry.conflict.id))
+    _check_owner(desk.caller, entry, value)
     return value
+
+
+def _of_department(caller: Caller, entries: Sequence[Opened], decisions: Sequence[FieldDecision]) -> dict[str, str]:
+    """The stewarded fields that get their value by or from the department, with its dataset: they are its own now."""
+    return {
+        entry.place: KINDS[entry.conflict.kind].stewarded[entry.place]
+        for entry, decision in zip(entries, decisions, strict=True)
+        if steward.owns(entry.conflict.kind, entry.place)
+        and decision.choice is not Choice.KEEP
+        and (decision.choice is Choice.STEWARD or caller.role is Role.STEWARD)
+    }
+
+
+def _check_owner(caller: Caller, entry: Opened, value: Any) -> None:
+    """What stands in a department's field is replaced by its steward only."""
+    current = value_at(KINDS[entry.conflict.kind], entry.state, entry.place)
+    if steward.owns(entry.conflict.kind, entry.place) and not same_value(current, value):
+        _check_steward(caller, entry)
 
 
 def _check_steward(caller: Caller, entry: Opened) -> None:
@@ -230,26 +257,27 @@ def _of_record(desk: Desk, document_id: UUID, ids: Sequence[UUID], version: int,
     return entries
 
 
-def _write(desk: Desk, record: Opened, target: State, *, owner: UUID, vault: Vault) -> Known:
+def write_decided(desk: Desk, document: Document, target: State, *, owner: UUID, vault: Vault) -> Known:
     """Make the decided content the record's, where it is not that already; what is known of it then."""
-    wanted = [Wanted(record.document.id, record.document.id, None, target.deleted)]
-    known = store.read(desk.session, wanted, device_id=None, vault=vault)[record.document.id]
+    wanted = [Wanted(document.id, document.id, None, target.deleted)]
+    known = store.read(desk.session, wanted, device_id=None, vault=vault)[document.id]
     assert known.master is not None
     if same_state(known.master.state, target):
         return known
-    spec = KINDS[record.document.kind]
+    spec = KINDS[document.kind]
     if not target.deleted:
         if places := faults(spec, target.fields):
             raise RecordUnfit(places=places)
         target = State(normalised(spec, target.fields))
-        check_grid(desk.session, desk.caller, target.fields["grid_id"])
-    if gone := vault.erased(erased_subjects(record.document.id, record.document.kind, target)):
+        if target.fields["grid_id"] != known.master.grid_id:
+            check_grid(desk.session, desk.caller, target.fields["grid_id"])
+    if gone := vault.erased(erased_subjects(document.id, document.kind, target)):
         raise SubjectErased(gone)
     touches = service.write_reviewed(
         desk.session,
         known,
         target,
-        kind=record.document.kind,
+        kind=document.kind,
         reviewer=desk.caller.account_id,
         owner=owner,
         vault=vault,
@@ -288,7 +316,9 @@ def _undo(desk: Desk, document_id: UUID, conflict_id: UUID, version: int, asked:
     edge, reason = review_steps.lawful(CONFLICT, Action.UNDO, entry.standing(steps), desk.caller, reason=asked.reason)
     last = next(step for step in reversed(steps) if step.action is Action.RESOLVE)
     target = _restored(desk.session, entry, last, vault)
-    known = _write(desk, entry, target, owner=entry.conflict.account_id, vault=vault)
+    if not target.deleted and not entry.state.deleted:
+        _check_owner(desk.caller, entry, value_at(KINDS[entry.conflict.kind], target, entry.place))
+    known = write_decided(desk, entry.document, target, owner=entry.conflict.account_id, vault=vault)
     assert known.master is not None
     step_id = review_steps.new_step_id()
     desk.steps.append(

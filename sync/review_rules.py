@@ -11,15 +11,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from backend.core.enums import ConflictState, QuarantineState, Role
+from backend.core.enums import ConflictState, QuarantineState, Role, VerificationState
 from backend.kinds.base import Document, KindSpec
 from sync.rules import ABSENT, DELETED, State, same
 
-ReviewState = ConflictState | QuarantineState
+ReviewState = ConflictState | QuarantineState | VerificationState
 
 
 class Action(StrEnum):
-    """What is done to a conflict (the first four) or to a quarantined row."""
+    """What is done to a conflict (the first four), a quarantined row, or (the last two) a verification request."""
 
     RESOLVE = "resolve"
     UNDO = "undo"
@@ -30,6 +30,8 @@ class Action(StrEnum):
     REJECT = "reject"
     REOPEN = "reopen"
     RESUBMIT = "resubmit"
+    APPROVE = "approve"
+    REFUSE = "refuse"
 
 
 class Choice(StrEnum):
@@ -70,6 +72,10 @@ REASONS: Mapping[str, str] = {
     "not_ours": "不属本辖区",
     "unusable": "内容无法使用",
     "rejected_wrongly": "退回有误，重新审核",
+    "evidence_sufficient": "佐证充分，予以采纳",
+    "department_corrected": "部门业务数据已更正",
+    "evidence_lacking": "佐证不足",
+    "refused_wrongly": "驳回有误，重新核实",
     "pushed_again": "采集员更正后重新上报",
 }
 """Every reason an edge may carry, with its plain Chinese text."""

@@ -30,14 +30,16 @@ from sync.review_rules import (
     allowed,
     decide,
 )
+from sync.verification_rules import VERIFICATION_EDGES
 
-CONFLICT, QUARANTINED = "conflict", "quarantine"
-EDGES = {CONFLICT: CONFLICT_EDGES, QUARANTINED: QUARANTINE_EDGES}
+CONFLICT, QUARANTINED, VERIFICATION = "conflict", "quarantine", "verification"
+EDGES = {CONFLICT: CONFLICT_EDGES, QUARANTINED: QUARANTINE_EDGES, VERIFICATION: VERIFICATION_EDGES}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step to be written, of the conflict or quarantined row `thing_id`, which `account_id` pushed."""
+    """A step to be written, of the conflict, quarantined row or verification request `thing_id`, which `account_id`
+    pushed."""
 
     thing: str
     thing_id: UUID
@@ -126,7 +128,7 @@ def past_steps(session: Session, thing: str, thing_ids: Sequence[UUID], *, vault
 
 def write(session: Session, steps: Sequence[Step], *, caller: Caller, now: datetime) -> None:
     """Append the steps, and say where their things stand now; each step is one entry of the audit trail."""
-    for thing in (CONFLICT, QUARANTINED):
+    for thing in EDGES:
         own = [step for step in steps if step.thing == thing]
         if not own:
             continue
@@ -172,6 +174,7 @@ def _row(step: Step, caller: Caller, now: datetime) -> dict[str, Any]:
         "id": step.id,
         "conflict": step.thing_id if step.thing == CONFLICT else None,
         "quarantined": step.thing_id if step.thing == QUARANTINED else None,
+        "verification": step.thing_id if step.thing == VERIFICATION else None,
         "number": step.number,
         "action": step.edge.action.value,
         "origin": step.edge.origin.value,
@@ -190,10 +193,10 @@ def _row(step: Step, caller: Caller, now: datetime) -> dict[str, Any]:
 
 _APPEND = text(
     """
-    INSERT INTO review_step (id, conflict_id, quarantine_id, number, action, from_state, to_state, actor, role, reason,
-                             choice, version_before, version, op, detail, at)
-    VALUES (:id, :conflict, :quarantined, :number, :action, :origin, :target, :actor, :role, :reason, :choice, :before,
-            :version, :op, :detail, :now)
+    INSERT INTO review_step (id, conflict_id, quarantine_id, verification_id, number, action, from_state, to_state,
+                             actor, role, reason, choice, version_before, version, op, detail, at)
+    VALUES (:id, :conflict, :quarantined, :verification, :number, :action, :origin, :target, :actor, :role, :reason,
+            :choice, :before, :version, :op, :detail, :now)
     """
 )
 _MOVE: Mapping[str, TextClause] = {
@@ -211,10 +214,18 @@ _MOVE: Mapping[str, TextClause] = {
         WHERE quarantine.id = given.id
         """
     ),
+    VERIFICATION: text(
+        """
+        UPDATE verification_request SET state = given.state
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[])) AS given (id, state)
+        WHERE verification_request.id = given.id
+        """
+    ),
 }
 _NUMBER: Mapping[str, TextClause] = {
     CONFLICT: text("UPDATE conflict SET review_seq = :seq WHERE id = :id"),
     QUARANTINED: text("UPDATE quarantine SET review_seq = :seq WHERE id = :id"),
+    VERIFICATION: text("UPDATE verification_request SET review_seq = :seq WHERE id = :id"),
 }
 _BUMP = text(
     """
@@ -226,11 +237,8 @@ _BUMP = text(
 _COLUMNS = (
     "id, number, action, from_state, to_state, actor, role, reason, choice, version_before, version, op, at, detail"
 )
+_OWNER = {CONFLICT: "conflict_id", QUARANTINED: "quarantine_id", VERIFICATION: "verification_id"}
 _READ: Mapping[str, TextClause] = {
-    CONFLICT: text(
-        f"SELECT conflict_id AS thing_id, {_COLUMNS} FROM review_step WHERE conflict_id = ANY(:ids) ORDER BY number"
-    ),
-    QUARANTINED: text(
-        f"SELECT quarantine_id AS thing_id, {_COLUMNS} FROM review_step WHERE quarantine_id = ANY(:ids) ORDER BY number"
-    ),
+    thing: text(f"SELECT {owner} AS thing_id, {_COLUMNS} FROM review_step WHERE {owner} = ANY(:ids) ORDER BY number")
+    for thing, owner in _OWNER.items()
 }

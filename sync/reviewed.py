@@ -1,4 +1,4 @@
-"""What reviewers decided about what an account pushed, as its handhelds hear of it.
+"""What reviewers and departments decided about what an account pushed, as its handhelds hear of it.
 
 In the order of the numbers that `review_steps.announce` gives. A thing comes once, as it stands now, with the last
 number that was given to it; a decision that was taken back comes as undecided.
@@ -19,7 +19,7 @@ from backend.services import territory
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync.review_rules import CONFLICT_EDGES, REASONS, Action, Actor, Standing, allowed
-from sync.review_steps import CONFLICT, QUARANTINED, Past, past_steps
+from sync.review_steps import CONFLICT, EDGES, QUARANTINED, VERIFICATION, Past, past_steps
 
 REVIEWS = 100
 
@@ -35,15 +35,16 @@ def reviewed(session: Session, *, caller: Caller, since: int) -> list[Fields]:
     vault = Vault(session)
     steps = {
         thing: past_steps(session, thing, [row.id for row in rows if row.thing == thing], vault=vault)
-        for thing in (CONFLICT, QUARANTINED)
+        for thing in EDGES
     }
     visible = _visible(session, caller, [row.document_id for row in rows if row.thing == CONFLICT])
-    return [
-        _conflict(row, steps[CONFLICT][row.id], caller, is_visible=row.document_id in visible)
-        if row.thing == CONFLICT
-        else _quarantined(row, steps[QUARANTINED][row.id])
-        for row in rows
-    ]
+    return [_reviewed(row, steps[row.thing][row.id], caller, is_visible=row.document_id in visible) for row in rows]
+
+
+def _reviewed(row: Any, steps: Sequence[Past], caller: Caller, *, is_visible: bool) -> Fields:
+    if row.thing == CONFLICT:
+        return _conflict(row, steps, caller, is_visible=is_visible)
+    return _verification(row, steps) if row.thing == VERIFICATION else _quarantined(row, steps)
 
 
 def _conflict(row: Any, steps: Sequence[Past], caller: Caller, *, is_visible: bool) -> Fields:
@@ -84,6 +85,21 @@ def _quarantined(row: Any, steps: Sequence[Past]) -> Fields:
     }
 
 
+def _verification(row: Any, steps: Sequence[Past]) -> Fields:
+    """The value that stands, or came to stand, is in the document, which the worker pulls."""
+    last = steps[-1]
+    return {
+        "seq": row.seq,
+        "verification": str(row.id),
+        "kind": row.kind,
+        "id": str(row.document_id),
+        "op": str(row.op),
+        "field": row.field,
+        "state": row.state,
+        "decision": _decision(last) if last.action is not Action.REOPEN else None,
+    }
+
+
 def _decision(step: Past) -> Fields:
     """Who decided by role, when, why, and the version of the record after it."""
     return {
@@ -108,6 +124,9 @@ _REVIEWED = text(
     UNION ALL
     SELECT '{QUARANTINED}', review_seq, id, kind, document_id, op, state, NULL, NULL, code
     FROM quarantine WHERE account_id = :account AND review_seq > :since
+    UNION ALL
+    SELECT '{VERIFICATION}', review_seq, id, kind, document_id, op, state, field, NULL, NULL
+    FROM verification_request WHERE account_id = :account AND review_seq > :since
     ORDER BY seq LIMIT :limit
     """
 )

@@ -23,7 +23,7 @@ from backend.services import audit, devices, erased, photos, territory
 from backend.services.documents import lock
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
-from sync import core, feed, review, store
+from sync import core, feed, ownership, review, store
 from sync.core import Batch, Scope
 from sync.erased import erased_rows
 from sync.known import Author, Known, Touch, Wanted
@@ -210,7 +210,8 @@ def _ready(
         store.write_ledger(session, batch.ledger, author=author, now=moment, sealed=sealed)
         review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
         if actor is None:
-            review.settle_quarantine(session, created, author=author, now=moment)
+            ownership.write_requests(session, batch.requests, author=author, now=moment, vault=vault)
+        review.settle_quarantine(session, created, author=author, now=moment)
         _ask_for_checks(session, batch)
         audit.record_many(session, actor=doer, action="document_written", object_type=kind, entries=written)
         audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)

@@ -15,6 +15,7 @@ from backend.kinds import Document
 from backend.kinds.base import moment
 from backend.services.records import SealedRow, StoredRow, open_rows, seal_rows
 from backend.services.sealing import Vault, subjects_in
+from sync import ownership
 from sync.known import Author, Entry, Known, Version, Wanted, Written
 from sync.rules import DELETED, State
 
@@ -82,6 +83,7 @@ def _read_contents(
             asked.append(execute(session, _VERSIONS, pairs))
         if device_id:
             asked.append(execute(session, _LAST_PUSHED, {"ids": list(masters), "device": device_id}))
+        owned = ownership.ask_owned(session, {row[0]: row[1] for row in located})
     rows = [row for answer in asked for row in answer.rows()]
     stored = [StoredRow(document_id, decode(body), sealed) for _, document_id, _, _, _, body, sealed, _ in rows]
     contents: dict[UUID, Document] = {}
@@ -106,6 +108,7 @@ def _read_contents(
         entry.master = Version(version, op, grid_id, State(fields, deleted))
         if (document_id, op) in named:
             entry.named[op] = entry.master
+    ownership.set_owned(session, known, owned, vault=vault)
 
 
 def seal(session: Session, versions: Sequence[Written], entries: Sequence[Entry], *, vault: Vault) -> SealedStates:

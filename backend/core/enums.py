@@ -105,6 +105,14 @@ class QuarantineState(StrEnum):
     REJECTED = "rejected"
 
 
+class VerificationState(StrEnum):
+    """Where a department stands to the value that a handheld proposed for its field (`sync.verification_rules`)."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
 class SourceType(StrEnum):
     """Where an entry came from: a handheld's record, or a citizen's report."""
 

@@ -48,6 +48,7 @@ from backend.models.media import Derivative, Photo, PhotoLink, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
+from backend.models.stewardship import FieldAuthority, VerificationRequest
 from backend.models.territory import Department, Grid, Membership, TerritoryUnit
 from backend.models.trust import ErasedSubject, ServerState, SubjectKey, Unmasking
 
@@ -82,6 +83,7 @@ __all__ = [
     "Feed",
     "FeedCounter",
     "FeedDue",
+    "FieldAuthority",
     "Grid",
     "Job",
     "LoginFailure",
@@ -113,5 +115,6 @@ __all__ = [
     "Unmasking",
     "Upload",
     "Verdict",
+    "VerificationRequest",
     "WechatMessage",
 ]

@@ -1,4 +1,4 @@
-"""What people decided about conflicts and quarantined rows: appended, never edited."""
+"""What people decided about conflicts, quarantined rows and verification requests: appended, never edited."""
 
 from uuid import UUID
 
@@ -11,7 +11,8 @@ from backend.models.base import SQLModel, datetime, enum_field, json_field, seal
 
 
 class ReviewStep(SQLModel, table=True):
-    """One step of the review of a conflict, or of a quarantined row, by a person or, without `role`, by the system.
+    """One step of the review of a conflict, a quarantined row or a verification request, by a person or, without
+    `role`, by the system.
 
     `actor` is an account. `choice` is which value of a conflict was chosen. `version_before` and `version` are those of
     the document around the step, equal where it changed nothing; `op` names the version it made. `detail` holds, sealed
@@ -20,9 +21,12 @@ class ReviewStep(SQLModel, table=True):
 
     __tablename__ = "review_step"
     __table_args__ = (
-        CheckConstraint("num_nonnulls(conflict_id, quarantine_id) = 1", name="ck_review_step_one_thing"),
+        CheckConstraint(
+            "num_nonnulls(conflict_id, quarantine_id, verification_id) = 1", name="ck_review_step_one_thing"
+        ),
         Index("uq_review_step_conflict_id_number", "conflict_id", "number", unique=True),
         Index("uq_review_step_quarantine_id_number", "quarantine_id", "number", unique=True),
+        Index("uq_review_step_verification_id_number", "verification_id", "number", unique=True),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -30,6 +34,7 @@ class ReviewStep(SQLModel, table=True):
     quarantine_id: UUID | None = Field(
         default=None, sa_column_args=[ForeignKey("quarantine.id", ondelete="CASCADE")], nullable=True
     )
+    verification_id: UUID | None = Field(default=None, foreign_key="verification_request.id")
     number: int
     action: str = Field(max_length=32)
     from_state: str = Field(max_length=32)

@@ -26,6 +26,7 @@ TITLES = {
     "verdicts": "比对结论与依据",
     "cases": "相关案件",
     "conflicts": "并发修改冲突",
+    "verifications": "向部门核实的内容",
     "reviews": "冲突与待审数据的处理",
     "joins": "重复记录的合并与拆分",
     "quarantined": "待审核的上报数据",
@@ -60,6 +61,7 @@ def collect(session: Session, target: Target) -> Report:
         "verdicts": [_part(vault, row, row.id.bytes) for row in run(_VERDICTS, about)],
         "cases": [_plain(row) for row in run(_CASES, about)],
         "conflicts": [_part(vault, row, context_of(row.document_id)) for row in run(_CONFLICTS, named)],
+        "verifications": [_part(vault, row, context_of(row.document_id)) for row in run(_VERIFICATIONS, named)],
         "reviews": [_part(vault, row, row.id.bytes) for row in run(_REVIEWS, named)],
         "joins": [_part(vault, row, row.id.bytes) for row in run(_JOINS, named)],
         "quarantined": [_part(vault, row, b"quarantine" + row.id.bytes) for row in run(_QUARANTINED, named)],
@@ -146,11 +148,19 @@ _CONFLICTS = text(
     WHERE document_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
     """
 )
+_VERIFICATIONS = text(
+    """
+    SELECT id, document_id, field, dataset, state, created_at, sides AS sealed FROM verification_request
+    WHERE document_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
+    """
+)
 _REVIEWS = text(
     f"""
     SELECT s.id, s.action, s.from_state, s.to_state, s.role, s.reason, s.at, s.detail AS sealed FROM review_step s
     LEFT JOIN conflict c ON c.id = s.conflict_id LEFT JOIN quarantine q ON q.id = s.quarantine_id
-    WHERE coalesce(c.document_id, q.document_id) = ANY(CAST(:ids AS uuid[])) OR {NAMES.format("s.detail")} ORDER BY s.id
+    LEFT JOIN verification_request v ON v.id = s.verification_id
+    WHERE coalesce(c.document_id, q.document_id, v.document_id) = ANY(CAST(:ids AS uuid[]))
+       OR {NAMES.format("s.detail")} ORDER BY s.id
     """
 )
 _JOINS = text(

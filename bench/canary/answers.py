@@ -29,14 +29,21 @@ def right(method: str, path: str, why: str, *keys: str) -> Right:
     return Right(method, re.compile(path), why, frozenset(keys) or None)
 
 
+DESK = "(conflicts|quarantine|verifications)"
 RIGHTS: tuple[Right, ...] = (
     right("POST", r"/sync/v1/\w+/push", "a handheld gets back the records of the grids it holds"),
     right("GET", r"/sync/v1/\w+/pull", "a handheld replicates the records of the grids it holds"),
     right("GET", r"/sync/v1/outcomes", "a refused row goes back to its author until it is decided"),
     right("GET", r"/registry/v1/imports/[^/]+/rejects", "a data steward mends refused rows of his own file; audited"),
     right("POST", r"/records/v1/documents/[^/]+/unmask", "full values for a reason, which is audited"),
-    right("POST", r"/reviews/v1/(conflicts|quarantine)/[^/]+/unmask", "full values for a reason, which is audited"),
-    right("GET", r"/reviews/v1/(conflicts|quarantine)/[^/]+", "a note is read by those who decide", "note"),
+    right(
+        "POST",
+        r"/reviews/v1/(conflicts|quarantine|verifications)/[^/]+/unmask",
+        "full values for a reason, which is audited",
+    ),
+    right(
+        "GET", r"/reviews/v1/(conflicts|quarantine|verifications)/[^/]+", "a note is read by those who decide", "note"
+    ),
     right("GET", r"/life/v1/access-requests/[^/]+/file", "what is held of a person is handed to that person; audited"),
     right("GET", r"/cases/v1/cases/[^/]+", "a note is read by those who handle the case", "note"),
     right("POST", r"/cases/v1/cases/[^/]+/actions/\w+", "a note is read by those who handle the case", "note"),

@@ -28,6 +28,7 @@ WALLED = (
     "quarantine",
     "review_step",
     "record_join",
+    "verification_request",
     "feed",
     "case_file",
     "case_step",
@@ -210,6 +211,30 @@ def test_a_case_that_is_handed_back_may_leave_the_handlers_sight(api: TestClient
     returned = api.post(f"{path}/actions/return", json={"reason": "not_ours"}, headers={**handler, "If-Match": version})
     assert (returned.status_code, returned.json()["state"]) == (200, "registered")
     assert api.get(path, headers=handler).status_code == 404
+
+
+ANOTHER_REQUEST = """
+    INSERT INTO verification_request (id, document_id, kind, grid_id, op, field, dataset, version, photos, device_id,
+                                      account_id, state, created_at)
+    SELECT gen_random_uuid(), document_id, kind, grid_id, gen_random_uuid(), field, 'components', version, '[]',
+           device_id, account_id, 'refused', created_at
+    FROM verification_request WHERE document_id = :id
+"""
+
+
+def test_a_department_sees_a_record_that_it_is_asked_about_in_that_call_only(scene: scenes.Scene) -> None:
+    near, far, sent = (scene.places[place].document_id for place in (Place.NEAR, Place.FAR, Place.SENT))
+    with Session(engine_for("zw_worker")) as worker:
+        worker.connection().execute(text(ANOTHER_REQUEST), {"id": near})
+        worker.commit()
+    settings = settings_of(caller(scene, Role.HANDLER, Reach.DEPARTMENT))
+    with acting(settings) as session:
+        assert seen(session, "document", "id") == {sent}
+        assert seen(session, "verification_request", "document_id") == {near, sent}
+    with acting({**settings, "review": f"{near},{far}"}) as session:
+        assert seen(session, "document", "id") == {near, sent}
+        touched = "UPDATE document SET version = version WHERE id = ANY(:ids)"
+        assert session.connection().execute(text(touched), {"ids": [near, far, sent]}).rowcount == 1
 
 
 def test_every_walled_table_is_walled_and_no_other(database: str) -> None:

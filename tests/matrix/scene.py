@@ -57,6 +57,7 @@ from backend.models import (
     Snapshot,
     Upload,
     Verdict,
+    VerificationRequest,
 )
 from backend.seed.territory import DEMO_GRIDS
 from backend.services.accounts import create_account
@@ -109,6 +110,7 @@ class Things:
     report_id: UUID
     conflict_id: UUID
     held_id: UUID
+    verification_id: UUID
 
 
 @dataclass
@@ -294,6 +296,7 @@ def _things(session: Session, place: Place, grid_id: str, worker: Person) -> Thi
         _report(session, grid_id),
         _conflict(session, document_id, grid_id, worker),
         _held(session, document_id, fields, worker),
+        _verification(session, document_id, grid_id, worker, sent=place is Place.SENT),
     )
 
 
@@ -345,6 +348,30 @@ def _conflict(session: Session, document_id: UUID, grid_id: str, worker: Person,
     session.add(conflict)
     session.flush()
     return conflict.id
+
+
+def _verification(session: Session, document_id: UUID, grid_id: str, worker: Person, *, sent: bool) -> UUID:
+    """A value that the worker proposes for a field of the department of the scene, or of another one."""
+    assert worker.device_id is not None
+    vault, own = Vault(session), document_id.bytes
+    vault.provide([own])
+    request = VerificationRequest(
+        document_id=document_id,
+        kind=Kind.EVENT,
+        grid_id=grid_id,
+        op=new_id(),
+        field="severity",
+        dataset="components" if sent else "houses",
+        version=1,
+        sides=vault.seal([Part(own, ("proposed",), "urgent")], context=own),
+        photos=[],
+        device_id=worker.device_id,
+        account_id=worker.account_id,
+        created_at=now(),
+    )
+    session.add(request)
+    session.flush()
+    return request.id
 
 
 def _op_of(session: Session, document_id: UUID) -> UUID:

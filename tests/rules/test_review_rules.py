@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.core.enums import ConflictState, Kind, QuarantineState, Role
+from backend.core.enums import ConflictState, Kind, QuarantineState, Role, VerificationState
 from backend.kinds import KINDS
 from sync.review_rules import (
     CONFLICT_EDGES,
@@ -28,11 +28,12 @@ from sync.review_rules import (
     with_value,
 )
 from sync.rules import ABSENT, DELETED, State
+from sync.verification_rules import VERIFICATION_EDGES
 
 HOUSE = KINDS[Kind.HOUSE]
 AUTHOR, OTHER = UUID(int=1), UUID(int=2)
 COLLECTOR, SUPERVISOR = Actor(AUTHOR, Role.GRID_WORKER), Actor(OTHER, Role.SUPERVISOR)
-ALL_EDGES = (*CONFLICT_EDGES, *QUARANTINE_EDGES)
+ALL_EDGES = (*CONFLICT_EDGES, *QUARANTINE_EDGES, *VERIFICATION_EDGES)
 
 
 def conflict(state: ConflictState, *actions: Action) -> Standing:
@@ -54,14 +55,21 @@ def test_no_conflict_changes_by_itself() -> None:
     """Never downgraded: each edge is somebody's, and nobody decides about his own work."""
     assert all(edge.roles for edge in CONFLICT_EDGES)
     desk = [edge for edge in ALL_EDGES if edge.roles and Role.GRID_WORKER not in edge.roles]
-    author_at_the_desk = Actor(AUTHOR, Role.SUPERVISOR)
+    author_at_the_desk = Actor(AUTHOR, Role.STEWARD)
     for edge in desk:
-        table = CONFLICT_EDGES if edge in CONFLICT_EDGES else QUARANTINE_EDGES
+        table = next(edges for edges in (CONFLICT_EDGES, QUARANTINE_EDGES, VERIFICATION_EDGES) if edge in edges)
         with pytest.raises(Refused, match="not_author"):
             decide(table, edge.action, Standing(edge.origin, AUTHOR), author_at_the_desk)
 
 
-@pytest.mark.parametrize(("edges", "states"), [(CONFLICT_EDGES, ConflictState), (QUARANTINE_EDGES, QuarantineState)])
+@pytest.mark.parametrize(
+    ("edges", "states"),
+    [
+        (CONFLICT_EDGES, ConflictState),
+        (QUARANTINE_EDGES, QuarantineState),
+        (VERIFICATION_EDGES, VerificationState),
+    ],
+)
 def test_every_state_can_be_reached_and_waiting_ones_left(edges: tuple[Edge, ...], states: Any) -> None:
     reached, queue = {states.OPEN}, deque([states.OPEN])
     while queue:

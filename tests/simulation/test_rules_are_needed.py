@@ -14,6 +14,7 @@ import pytest
 from backend.core.enums import Outcome
 from backend.kinds import Document
 from sync import checkpoints, core, rules
+from sync.authority import Deferred, defer
 from sync.core import Batch
 from sync.known import Known, Touch, Wanted
 from sync.rules import Base, Decision, State, merge_fields
@@ -221,6 +222,18 @@ def forgets_unpulled_grids(patch: pytest.MonkeyPatch) -> type[Server]:
     return Server
 
 
+def without_authority(patch: pytest.MonkeyPatch) -> type[Server]:
+    """Rule 5: a department's field is a field like any other."""
+    patch.setattr(core, "defer", lambda mine, base, **_: Deferred(mine, base))
+    return Server
+
+
+def drops_requests(patch: pytest.MonkeyPatch) -> type[Server]:
+    """Rule 5: the department's value stands, and nobody asks it."""
+    patch.setattr(core, "defer", lambda mine, base, *, owned: replace(defer(mine, base, owned=owned), requests=[]))
+    return Server
+
+
 def keeps_old_epoch(patch: pytest.MonkeyPatch) -> type[Server]:
     """Rule 6: a grid that was lost and regained is read on from where the device was."""
     moved = checkpoints._moved_on
@@ -255,6 +268,8 @@ CASES: Sequence[tuple[Planted, str, int]] = (
     (claimed_base, "I1", 0),
     (no_unheard_create, "I1", 0),
     (last_writer, "I1", 0),
+    (without_authority, "I1", 0),
+    (drops_requests, "I1", 0),
     (lists_as_one, "I1", 170),
     (planted(WithoutAnswers), "I4", 0),
     (planted(WithoutConflicts), "I1", 0),

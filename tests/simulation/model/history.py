@@ -87,6 +87,9 @@ FIELDS: Mapping[str, tuple[Any, ...]] = {
     "address": (),
 }
 """The fields that are edited, and their values. Without any, each value is one of its own."""
+OWNED = "tenure"
+"""The field of a house that a department owns once it has written it (`sync.authority`); each value is of its own."""
+OF_OWNED: Mapping[Verb, float] = {Verb.EDIT: 0.1, Verb.OFFICE: 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +127,14 @@ def draw(seed: int) -> History:
     grids = tuple(tuple(sorted(random.sample(GRIDS, random.choice((1, 2, 2, 3))))) for _ in range(devices))
     verbs, weights = list(WEIGHTS), list(WEIGHTS.values())
     steps: list[Step] = []
+    authority = Random(f"authority {seed}")
     documents = 0
     for place in range(random.randint(FEWEST_STEPS, MOST_STEPS)):
         verb = random.choices(verbs, weights)[0] if documents else Verb.CREATE
-        steps.append(_step(random, verb, place, devices=devices, documents=documents))
+        step = _step(random, verb, place, devices=devices, documents=documents)
+        if authority.random() < OF_OWNED.get(verb, 0):
+            step = replace(step, field=OWNED, value=f"value {place}")
+        steps.append(step)
         documents += verb is Verb.CREATE
         if verb is Verb.UNASSIGN and random.random() < REGAINED:
             steps += _regain(random, steps[-1])

@@ -43,6 +43,8 @@ class Oracle:
     kept: tuple[dict[Any, Any], dict[Any, Any]] = field(default_factory=lambda: ({}, {}))
     cut: set[UUID] = field(default_factory=set)
     forgotten: dict[tuple[UUID, str], Forgotten] = field(default_factory=dict)
+    owned: dict[tuple[UUID, str], Any] = field(default_factory=dict)
+    kept_owned: dict[tuple[UUID, str], Any] = field(default_factory=dict)
 
     def blame(self, invariant: str, what: str) -> None:
         """Note a violation."""
@@ -60,6 +62,7 @@ class Oracle:
             key, op = UUID(state["id"]), UUID(state["op"])
             before, after = was[key], self._master(key)
             self._judge_scope(device, key, before, after)
+            self._judge_authority(device, key, after)
             found = [conflict for row, of, _, conflict in self.server.db.conflicts if (row, of) == (key, op)]
             if self._is_news(key, op, before, after):
                 self._judge_overwritten(device, key, before, after, basis[key], found)
@@ -90,6 +93,20 @@ class Oracle:
         grids = {after.grid_id, before.grid_id if before else after.grid_id}
         if not grids <= self.server.db.held.get(device, {}).keys():
             self.blame("I6", f"device {device} wrote {key} in {sorted(grids)}")
+
+    def _judge_authority(self, device: int, key: UUID, after: Version | None) -> None:
+        """What a department has written stands, whatever a device pushed, and in a record that came back too."""
+        has = _values(after)
+        for (owned, place), value in self.owned.items():
+            if owned == key and has and not same(has.get(place, ABSENT), value):
+                self.blame("I1", f"device {device} overwrote the department's {place} of {key}")
+
+    def _asked(self, key: UUID, place: str, value: Any) -> bool:
+        """Whether the department was asked about this value."""
+        return any(
+            (row, name) == (key, place) and same(request.proposed, value)
+            for (row, _, name), request in self.server.db.requests.items()
+        )
 
     def _is_news(self, key: UUID, op: UUID, before: Version | None, after: Version | None) -> bool:
         """Whether the row was taken now; a replay, or a row kept for review, must change nothing (I2)."""
@@ -129,6 +146,7 @@ class Oracle:
         known = apart(SPEC, fields_of(assumed)) if assumed and not assumed["_deleted"] else {}
         for place, value in basis.edits.items():
             taken = same(has.get(place, ABSENT), value) or _told(found, place) or _told(found, "_deleted")
+            taken = taken or self._asked(key, place, value)
             # What this device pushed last was judged then; what it never changed is no edit.
             judged = same(self.processed.get((device, key, place), known.get(place, ABSENT)), value)
             if not taken and not judged:
@@ -166,12 +184,14 @@ class Oracle:
     def keep(self) -> None:
         """A backup is made: what was pushed and written so far will be known after a restore."""
         self.kept = dict(self.processed), dict(self.wrote)
+        self.kept_owned = dict(self.owned)
 
     def forget(self, lost: dict[UUID, Version | None], handhelds: Iterable[Handheld]) -> None:
         """Note what a restore took: `lost` are the documents as they stood before it."""
         self.accepted &= {*self.server.db.ledger, *self._quarantined()}
         self.taken &= self.server.db.ledger.keys()
         self.processed, self.wrote = dict(self.kept[0]), dict(self.kept[1])
+        self.owned = dict(self.kept_owned)
         devices = list(handhelds)
         for key, version in lost.items():
             now = self._master(key)
@@ -251,6 +271,7 @@ class Oracle:
         stored = self.server.db.documents.get(key)
         kept = [_values(version)[place] for version in stored.versions if place in _values(version)] if stored else []
         told = any(row == key and _covers(conflict, place) for row, _, _, conflict in self.server.db.conflicts)
+        told = told or self._asked(key, place, value)
         if not (holds(kept, value) or told or key in dict(self._quarantined())):
             self.blame("I1", f"{place} of {key} was lost by the restore, and a device had it")
 

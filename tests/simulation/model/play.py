@@ -128,6 +128,9 @@ class Play:
                 self.oracle.lose(step.device, step.value)
                 self.server.unassign(step.device, step.value)
             case Verb.OFFICE:
+                was = self.server.db.documents.get(key)
+                if was is not None and not was.versions[-1].state.deleted and step.field in SPEC.stewarded:
+                    self.oracle.owned[key, step.field] = step.value
                 if self.server.office(key, step.field, step.value):
                     self.oracle.wrote[key, step.field] = None
             case Verb.BACKUP:

@@ -22,17 +22,19 @@ from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.db import engine_for, transaction
-from backend.core.enums import Hardness, Outcome, QuarantineCode
+from backend.core.enums import Hardness, Outcome, QuarantineCode, Role
 from backend.core.ids import new_id
 from backend.kinds import Document
 from backend.services.records import StoredRow, context_of, open_rows
 from backend.services.sealing import Vault, subjects_in
-from sync import service
+from backend.services.sessions import Caller
+from sync import ownership, service
+from sync.authority import FieldRequest
 from sync.known import Held, Version
 from sync.rules import ABSENT, FieldConflict, State
 from tests.live import Live
 from tests.simulation.model.failing import POINTS
-from tests.simulation.model.server import KIND, Entry, NoAnswer, OutOfOrder, Server, Stored
+from tests.simulation.model.server import KIND, SPEC, Entry, NoAnswer, OutOfOrder, Server, Stored
 from tests.world import Handheld, World
 
 API = "tests.simulation.model.failing:app"
@@ -146,8 +148,16 @@ class RemoteServer(Server):
         fields = {**stored.versions[-1].state.fields, field_name: value}
         fields.pop("grid_id")
         with transaction(engine_for("zw_worker")) as session:
+            if field_name in SPEC.stewarded:
+                self._claim(session, document_id, field_name, stored.versions[-1].version)
             service.publish(session, kind=KIND, document_id=document_id, grid_id=stored.grid_id, fields=fields)
         return self._read() > 0
+
+    def _claim(self, session: Session, document_id: UUID, field_name: str, version: int) -> None:
+        """Note, as the department's desk does, that the field is its own."""
+        steward = Caller(UUID(self.fleet.pool[0].tokens["account_id"]), Role.STEWARD, None, "", None)
+        fields = {field_name: SPEC.stewarded[field_name]}
+        ownership.claim(session, document_id, fields, version=version, caller=steward, at=now())
 
     # --- what devices call
 
@@ -271,6 +281,7 @@ class RemoteServer(Server):
             entry = Entry(row.fingerprint, Outcome(row.outcome), number, row.version, pushed)
             self.db.ledger.setdefault((row.document_id, row.op), entry)
         self.db.conflicts = list(self._conflicts(session, ids))
+        self.db.requests = dict(self._requests(session, ids))
         for row in connection.execute(_QUARANTINE, ids):
             held = Held(KIND, QuarantineCode(row.code), bytes(row.payload), b"", [], row.document_id, row.op, None)
             self.db.quarantine[self._devices[str(row.device_id)], bytes(row.fingerprint)] = held
@@ -286,6 +297,18 @@ class RemoteServer(Server):
             base, mine, theirs, kept = (sides.get(side, ABSENT) for side in ("base", "mine", "theirs", "kept"))
             found = FieldConflict(sides["field"], Hardness(row.hardness), base, mine, theirs, kept)
             yield row.document_id, row.op, self._devices[str(row.device_id)], found
+
+    def _requests(
+        self, session: Session, ids: Mapping[str, Any]
+    ) -> Iterator[tuple[tuple[UUID, UUID, str], FieldRequest]]:
+        rows = list(session.connection().execute(_REQUESTS, ids))
+        vault = Vault(session)
+        vault.load(subjects_in(row.sides for row in rows))
+        for row in rows:
+            parts = vault.open(row.sides, context=context_of(row.document_id))
+            sides = {str(part.path[0]): part.value for part in parts}
+            found = FieldRequest(row.field, sides.get("proposed", ABSENT), sides.get("kept", ABSENT))
+            yield (row.document_id, row.op, row.field), found
 
     def _account(self, device: int) -> dict[str, Any]:
         return {"account": self.fleet.pool[device].tokens["account_id"], "now": now()}
@@ -320,6 +343,7 @@ _UNASSIGN = text(
 _VERSIONS = text("SELECT * FROM document_version WHERE document_id = ANY(:ids) ORDER BY document_id, version")
 _LEDGER = text("SELECT * FROM mutation WHERE document_id = ANY(:ids)")
 _CONFLICTS = text("SELECT * FROM conflict WHERE document_id = ANY(:ids) ORDER BY id")
+_REQUESTS = text("SELECT * FROM verification_request WHERE document_id = ANY(:ids) ORDER BY id")
 _QUARANTINE = text("SELECT * FROM quarantine WHERE document_id = ANY(:ids)")
 _JOBS = text("SELECT key FROM job WHERE name = 'workflows.crosscheck' AND key = ANY(:keys)")
 _AUDIT = text(

@@ -16,6 +16,7 @@ from uuid import UUID
 from backend.core.enums import Kind, Outcome
 from backend.kinds import KINDS, Document
 from sync import core
+from sync.authority import FieldRequest
 from sync.checkpoints import next_page, read_checkpoint
 from sync.core import Batch, Scope
 from sync.known import Held, Known, Touch, Version, Wanted
@@ -68,6 +69,8 @@ class Database:
     ledger: dict[tuple[UUID, UUID], Entry] = field(default_factory=dict)
     last_pushed: dict[tuple[UUID, int], tuple[State, int]] = field(default_factory=dict)
     conflicts: list[tuple[UUID, UUID, int, FieldConflict]] = field(default_factory=list)
+    owned: dict[UUID, dict[str, object]] = field(default_factory=dict)
+    requests: dict[tuple[UUID, UUID, str], FieldRequest] = field(default_factory=dict)
     quarantine: dict[tuple[int, bytes], Held] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
     feed: dict[str, dict[UUID, tuple[int, int]]] = field(default_factory=dict)
@@ -117,7 +120,10 @@ class Server:
         return True
 
     def office(self, document_id: UUID, field_name: str, value: object) -> bool:
-        """An office writes one field of a document that is there; whether that made a version."""
+        """An office writes one field of a document that is there; whether that made a version.
+
+        A stewarded field is the department's from then on.
+        """
         stored = self.db.documents.get(document_id)
         if stored is None or stored.versions[-1].state.deleted:
             return False
@@ -126,6 +132,8 @@ class Server:
         state = State({**stored.versions[-1].state.fields, field_name: value})
         core.write_own(batch, known, state=state, grid_id=stored.grid_id)
         self._write(batch, None)
+        if field_name in SPEC.stewarded:
+            self.db.owned.setdefault(document_id, {})[field_name] = value
         return bool(batch.versions)
 
     # --- what devices call
@@ -208,6 +216,7 @@ class Server:
             known.master = Version(master.version, master.op, master.grid_id, State({}, master.state.deleted))
             return
         known.master = copy.copy(master)
+        known.owned = dict(self.db.owned.get(known.id, {}))
         for version, epoch in zip(stored.versions, stored.epochs, strict=True):
             if version.op in (row.op, row.assumed_op):
                 known.named[version.op] = version
@@ -241,6 +250,10 @@ class Server:
         for known, op, conflict in batch.conflicts:
             assert device is not None
             db.conflicts.append((known.id, op, device, conflict))
+        for known, entry, request in batch.requests:
+            key = (known.id, entry.op, request.field)
+            if db.requests.setdefault(key, request) is not request:
+                raise AssertionError(f"asked twice: {key}")
         for held in batch.held:
             assert device is not None
             db.quarantine.setdefault((device, held.fingerprint), held)
