@@ -12,10 +12,11 @@ from uuid import UUID
 
 from backend.core.enums import COLLECTED_KINDS, Kind, Outcome, QuarantineCode
 from backend.kinds import KINDS, Document
+from sync import projection
 from sync.authority import FieldRequest, defer
 from sync.known import Entry, Held, Known, Touch, Version, Wanted, Written
 from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
-from sync.schemas import Incoming, Refused, content_of, differs, to_wire, tombstone, tombstone_op
+from sync.schemas import Incoming, Refused, content_of, differs, in_form, to_wire, tombstone, tombstone_op
 
 NO_FINGERPRINT = b""
 MAX_REV = 2**31
@@ -39,6 +40,7 @@ class Batch:
     fingerprint: Callable[[bytes], bytes]
     new_op: Callable[[], UUID]
     client_time: datetime | None = None
+    schema_version: int = projection.CURRENT
     versions: list[Written] = field(default_factory=list)
     ledger: list[Entry] = field(default_factory=list)
     conflicts: list[tuple[Known, UUID, FieldConflict]] = field(default_factory=list)
@@ -131,7 +133,7 @@ def _take(batch: Batch, known: Known, row: Incoming) -> list[Document]:
     version = known.named.get(row.op)
     if code is None and version is not None:
         # The server's own version: equal content is an echo, other content an edit that took its op.
-        if same_state(version.state, row.state):
+        if same_state(version.state, _lifted(batch, row, version.state)):
             return _current(batch, known, row)
         code = QuarantineCode.OP_REUSED
     if code is not None:
@@ -156,7 +158,7 @@ def _drop(batch: Batch, known: Known | None, row: Incoming | Refused) -> list[Do
         batch.ledger.append(Entry(known.id, row.op, batch.kind, Outcome.ERASED, NO_FINGERPRINT))
     if isinstance(row, Incoming):
         return _current(batch, known, row)
-    return [visible(batch.kind, known, grids=batch.scope.held, op=row.op or known.id)]
+    return [_shown(batch, known, row.op or known.id)]
 
 
 def _is_own_tombstone(known: Known, row: Incoming) -> bool:
@@ -185,7 +187,9 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
     base = _base_of(known, row)
     master = Master(known.master.state, known.master.version) if known.master else None
     ahead = is_ahead(rev=_rev_without_base(row), master=master)
-    left = defer(row.state, base, owned=known.owned)
+    origin = base if base and not ahead else master
+    mine = _lifted(batch, row, origin.state if origin else None)
+    left = defer(mine, base, owned=known.owned)
     decision = decide(KINDS[batch.kind], mine=left.mine, base=left.base, master=master, ahead=ahead)
     pure = decision.outcome is Outcome.APPLIED and not left.differs
     outcome = Outcome.MERGED if decision.outcome is Outcome.APPLIED and left.differs else decision.outcome
@@ -193,7 +197,7 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
         grid_id = decision.result.fields.get("grid_id") or (known.master.grid_id if known.master else "")
         _apply(batch, known, decision, op=row.op if pure else batch.new_op(), grid_id=grid_id)
     assert known.master is not None
-    known.last_pushed = (row.state, known.master.version)
+    known.last_pushed = (mine, known.master.version)
     known.fingerprints[row.op] = fingerprint
     batch.conflicts += [(known, row.op, conflict) for conflict in decision.conflicts]
     entry = Entry(
@@ -204,11 +208,18 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
         fingerprint,
         base_version=base.version if base else None,
         version=known.master.version,
-        pushed=row.state,
+        pushed=mine,
         client_time=batch.client_time,
     )
     batch.ledger.append(entry)
     batch.requests += [(known, entry, request) for request in left.requests]
+
+
+def _lifted(batch: Batch, row: Incoming, origin: State | None) -> State:
+    """The pushed state in the current form: what the client's form does not have is as in the version it edited."""
+    if row.state.deleted or origin is None or origin.deleted:
+        return row.state
+    return State(projection.lift(batch.kind, row.state.fields, batch.schema_version, origin=origin.fields))
 
 
 def _base_of(known: Known, row: Incoming) -> Base | None:
@@ -246,7 +257,7 @@ def _take_refused(batch: Batch, known: Known | None, row: Refused) -> list[Docum
     """Keep a row that cannot be merged. Its author gets the document as it stands, where the id could be read."""
     fingerprint = batch.fingerprint(row.content)
     batch.held.append(Held(batch.kind, row.code, row.content, fingerprint, row.places, row.id, row.op, row.grid_id))
-    return [visible(batch.kind, known, grids=batch.scope.held, op=row.op or known.id)] if known else []
+    return [_shown(batch, known, row.op or known.id)] if known else []
 
 
 def _hold(batch: Batch, row: Incoming, code: QuarantineCode, fingerprint: bytes) -> None:
@@ -256,8 +267,13 @@ def _hold(batch: Batch, row: Incoming, code: QuarantineCode, fingerprint: bytes)
 
 def _current(batch: Batch, known: Known, row: Incoming) -> list[Document]:
     """The authoritative document where it differs from the pushed one (rule 3), as far as the caller may see it."""
-    document = visible(batch.kind, known, grids=batch.scope.held, op=row.op)
+    document = _shown(batch, known, row.op)
     return [document] if differs(row.wire, document) else []
+
+
+def _shown(batch: Batch, known: Known, op: UUID) -> Document:
+    document = visible(batch.kind, known, grids=batch.scope.held, op=op)
+    return in_form(batch.kind, document, batch.schema_version)
 
 
 def visible(kind: Kind, known: Known, *, grids: Set[str], op: UUID) -> Document:

@@ -21,7 +21,7 @@ from backend.services.records import StoredRow, open_rows
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync.canonical import canonical
-from sync.schemas import to_wire
+from sync.schemas import CURRENT_SCHEMA, in_form, to_wire
 
 ROWS_AT_ONCE = 250
 
@@ -39,11 +39,14 @@ class _Grid:
         self.hash.update(canonical(document) + b"\n")
 
 
-def digest(session: Session, *, caller: Caller, kind: Kind, grid_id: str | None = None) -> Document:
+def digest(
+    session: Session, *, caller: Caller, kind: Kind, grid_id: str | None = None, version: int = CURRENT_SCHEMA
+) -> Document:
     """Count and hash of a collection, by grid that the caller holds now; of one grid where it is named.
 
-    Tombstones do not count. `seq` is the number of the kind's last touch in that grid's feed: a client whose
-    checkpoint stands there has everything that was counted. `Forbidden` for callers that are no handheld.
+    Documents count in the form of `version`; tombstones do not count. `seq` is the number of the kind's last touch in
+    that grid's feed: a client whose checkpoint stands there has everything that was counted. `Forbidden` for callers
+    that are no handheld.
     """
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
@@ -56,7 +59,8 @@ def digest(session: Session, *, caller: Caller, kind: Kind, grid_id: str | None 
         stored = [row for row in rows if row.id is not None]
         opened = open_rows(session, [StoredRow(row.id, row.body, row.sealed) for row in stored], vault=Vault(session))
         for row, fields in zip(stored, opened, strict=True):
-            sums[row.grid].add(to_wire(row.id, fields=fields, version=row.version, op=row.op))
+            document = to_wire(row.id, fields=fields, version=row.version, op=row.op)
+            sums[row.grid].add(in_form(kind, document, version))
     return {
         "grids": {
             grid: {"seq": found.seq, "count": found.count, "hash": found.hash.hexdigest()}

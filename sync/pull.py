@@ -17,7 +17,7 @@ from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync.ahead import refuse_ahead
 from sync.checkpoints import Checkpoint, next_page
-from sync.schemas import Claims, to_wire, tombstone
+from sync.schemas import Claims, in_form, to_wire, tombstone
 from sync.service import note_device
 
 MAX_LIMIT = 500
@@ -62,7 +62,8 @@ def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint
     reader = _StoredFeed(session, kind, caller.device_id, [*held, *lost])
     ids, place = next_page(checkpoint, held=held, lost=lost, reader=reader, limit=max(1, min(limit, MAX_LIMIT)))
     note_device(session, device_id=caller.device_id, claims=claims)
-    return Page(_read(session, kind, ids, held), place.to_wire())
+    documents = _read(session, kind, ids, held)
+    return Page([in_form(kind, document, claims.schema_version) for document in documents], place.to_wire())
 
 
 def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]) -> list[Document]:

@@ -24,7 +24,7 @@ from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync.canonical import hash_of
 from sync.rules import DELETED
-from sync.schemas import to_wire, tombstone_op
+from sync.schemas import CURRENT_SCHEMA, in_form, to_wire, tombstone_op
 
 MAX_ITEMS = 1000
 KEPT_APART = (QuarantineState.OPEN, QuarantineState.REJECTED)
@@ -71,6 +71,8 @@ class ItemState(StrEnum):
 class _Kept:
     """What the server has of the named records: hashes by document and `op`, and the photos their content names."""
 
+    version: int
+    kinds: dict[UUID, Kind]
     pushed: dict[Key, tuple[Outcome, str | None]] = field(default_factory=dict)
     disputed: set[Key] = field(default_factory=set)
     versions: dict[Key, str] = field(default_factory=dict)
@@ -93,12 +95,15 @@ def read_claims(body: bytes) -> Claimed:
     return claimed
 
 
-def receipt(session: Session, *, caller: Caller, claimed: Claimed) -> Document:
-    """The state of each item, in order. `safe` where nothing is missing: no item, and no photo that a record of this
-    device names. `Forbidden` for callers that are no handheld."""
+def receipt(session: Session, *, caller: Caller, claimed: Claimed, version: int = CURRENT_SCHEMA) -> Document:
+    """The state of each item, in order; hashes are of documents in the form of `version`.
+
+    `safe` where nothing is missing: no item, and no photo that a record of this device names. `Forbidden` for callers
+    that are no handheld.
+    """
     if caller.device_id is None or caller.role is not Role.GRID_WORKER:
         raise Forbidden
-    kept = _read(session, claimed.records, device_id=caller.device_id)
+    kept = _read(session, claimed.records, device_id=caller.device_id, version=version)
     states = [_state_of(item, kept) for item in claimed.records]
     arrived = _arrived(session, {photo.photo_id for photo in claimed.photos} | kept.own_photos)
     photos = [_photo_state(photo, arrived) for photo in claimed.photos]
@@ -140,8 +145,8 @@ def _photo_state(photo: HeldPhoto, arrived: dict[UUID, str]) -> ItemState:
     return ItemState.APPLIED if arrived.get(photo.photo_id) == photo.sha256 else ItemState.MISSING
 
 
-def _read(session: Session, items: Sequence[HeldRecord], *, device_id: UUID) -> _Kept:
-    kept = _Kept()
+def _read(session: Session, items: Sequence[HeldRecord], *, device_id: UUID, version: int) -> _Kept:
+    kept = _Kept(version, {item.id: item.kind for item in items})
     if not items:
         return kept
     pairs = {"ids": [item.id for item in items], "ops": [item.op for item in items], "device": device_id}
@@ -162,7 +167,7 @@ def _read_pushed(session: Session, kept: _Kept, pairs: dict[str, Any], vault: Va
     contents = dict(zip(map(_key, with_content), open_rows(session, stored, vault=vault), strict=True))
     for row in rows:
         fields = contents.get(_key(row))
-        kept.pushed[_key(row)] = (Outcome(row.outcome), _hash(row.document_id, row.op, fields))
+        kept.pushed[_key(row)] = (Outcome(row.outcome), _hash(kept, row, fields))
         kept.own_photos |= _photos_of(fields)
     kept.disputed = {_key(row) for row in session.connection().execute(_DISPUTED, pairs)}
 
@@ -173,7 +178,7 @@ def _read_versions(session: Session, kept: _Kept, pairs: dict[str, Any], vault: 
         rows = list(session.connection().execute(statement, pairs))
         stored = [StoredRow(row.document_id, row.body, row.sealed) for row in rows]
         for row, fields in zip(rows, open_rows(session, stored, vault=vault), strict=True):
-            found = _hash(row.document_id, row.op, {**fields, DELETED: row.deleted})
+            found = _hash(kept, row, {**fields, DELETED: row.deleted})
             assert found is not None
             if target is None:
                 kept.current[row.document_id] = found
@@ -198,10 +203,11 @@ def _arrived(session: Session, photo_ids: Iterable[UUID]) -> dict[UUID, str]:
     return {row.id: row.sha256 for row in session.connection().execute(_ARRIVED, given)}
 
 
-def _hash(document_id: UUID, op: UUID, fields: Document | None) -> str | None:
+def _hash(kept: _Kept, row: Any, fields: Document | None) -> str | None:
     if fields is None:
         return None
-    return hash_of({**to_wire(document_id, fields=fields, version=0, op=op), DELETED: bool(fields.get(DELETED))})
+    whole = to_wire(row.document_id, fields=fields, version=0, op=row.op) | {DELETED: bool(fields.get(DELETED))}
+    return hash_of(in_form(kept.kinds[row.document_id], whole, kept.version))
 
 
 def _photos_of(fields: Document | None) -> set[UUID]:

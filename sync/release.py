@@ -20,7 +20,7 @@ from backend.services.quarantined import SIDES
 from backend.services.scope import in_territory
 from backend.services.sealing import Part, SubjectErased, Vault
 from backend.services.sessions import Caller
-from sync import quarantine, review_steps, service
+from sync import projection, quarantine, review_steps, service
 from sync.erased import erased_rows
 from sync.known import Author, Entry
 from sync.quarantine import OpenedRow
@@ -172,6 +172,7 @@ def _take(desk: Desk, entry: OpenedRow, *, action: Action, asked: StepAsked, cha
         row=row,
         author=Author(held.account_id, held.device_id),
         reviewer=desk.caller.account_id,
+        version=held.schema_version or projection.CURRENT,
         **_grids(desk, row),
     )
     if batch.held:
@@ -189,7 +190,8 @@ def _read(desk: Desk, entry: OpenedRow, change: Change) -> Incoming:
     content = entry.content
     if not isinstance(content, dict) or not isinstance(content.get(SIDES[0]), dict):
         raise RowNotTaken(because=held.code.value, places=[])
-    pushed = change(content[SIDES[0]]) | {"id": str(held.document_id or held.id), "op": str(new_id())}
+    current = projection.up(held.kind, content[SIDES[0]], held.schema_version or projection.CURRENT)
+    pushed = change(current) | {"id": str(held.document_id or held.id), "op": str(new_id())}
     body = msgspec.json.encode({"rows": [{**content, SIDES[0]: pushed}]})
     (row,) = read_push(held.kind, body, max_rows=1)
     if not isinstance(row, Incoming):

@@ -77,9 +77,10 @@ def _is_json(value: Any) -> bool:
 
 
 def write_quarantine(
-    session: Session, held: Sequence[Held], *, author: Author, now: datetime, vault: Vault
+    session: Session, held: Sequence[Held], *, author: Author, now: datetime, vault: Vault, version: int
 ) -> list[Held]:
-    """Keep refused rows whole, and say which are new: the same row pushed again is the same quarantined row."""
+    """Keep refused rows whole, in the form of `version`, and say which are new: the same row pushed again is the same
+    quarantined row."""
     known = _known(session, held, author)
     fresh = {row.fingerprint: row for row in held if row.fingerprint not in known}
     if not fresh:
@@ -97,7 +98,7 @@ def write_quarantine(
         "fingerprints": list(fresh),
         "payloads": seal_all(vault, kept),
     }
-    values |= {"device": author.device_id, "account": author.account_id, "now": now}
+    values |= {"device": author.device_id, "account": author.account_id, "version": version, "now": now}
     return [fresh[fingerprint] for (fingerprint,) in statements.rows(session, _WRITE_QUARANTINE, values)]
 
 
@@ -129,9 +130,9 @@ _WRITE_CONFLICTS = """
 """
 _WRITE_QUARANTINE = """
     INSERT INTO quarantine (id, device_id, account_id, kind, document_id, op, grid_id, code, places, fingerprint,
-                            payload, state, created_at)
+                            payload, schema_version, state, created_at)
     SELECT id, %(device)s::uuid, %(account)s::uuid, kind, document_id, op, grid_id, code, CAST(places AS json),
-           fingerprint, payload, 'open', %(now)s
+           fingerprint, payload, %(version)s::integer, 'open', %(now)s
     FROM unnest(%(ids)b::uuid[], %(kinds)b::text[], %(documents)b::uuid[], %(ops)b::uuid[], %(grids)b::text[],
                 %(codes)b::text[], %(places)b::text[], %(fingerprints)b::bytea[], %(payloads)b::bytea[])
          AS row (id, kind, document_id, op, grid_id, code, places, fingerprint, payload)

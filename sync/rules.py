@@ -188,7 +188,7 @@ def _merge_members(name: str, key: str, base: Any, mine: Any, theirs: Any) -> tu
     if before is None or ours is None or others is None:
         return _merge_value(name, base, mine, theirs, has_base=True)
     if not before and not ours and not others:
-        return (theirs if theirs is not ABSENT else mine), []
+        return (mine if same(theirs, base) else theirs), []  # Absent, null and empty are no conflict.
     merged: list[Any] = []
     conflicts: list[FieldConflict] = []
     for member in _ordered(others, ours, before):

@@ -18,12 +18,13 @@ from backend.core.enums import Datum, Kind, QuarantineCode
 from backend.core.errors import TooLarge, ZhiwangError
 from backend.kinds import KINDS, Document, KindSpec
 from backend.kinds.geodesy import SCALE, to_wgs84
+from sync import projection
 from sync.rules import State
 from sync.wire import has_nul, is_shallow, leniently, raw_rows, scraped
 
 MAX_ROW_BYTES = 256 * 1024
-CURRENT_SCHEMA = 1
-OLDEST_SCHEMA = 1
+CURRENT_SCHEMA = projection.CURRENT
+OLDEST_SCHEMA = projection.OLDEST
 ENVELOPE = frozenset({"id", "rev", "op", "_deleted"})
 MAX_PLACES = 20
 MAX_DEPTH = 32
@@ -48,7 +49,7 @@ class Claims:
     `push_number` orders the pushes of one collection (`sync.order`).
     """
 
-    schema_version: int = 1
+    schema_version: int = CURRENT_SCHEMA
     client_time: datetime | None = None
     waiting: int | None = None
     push_number: int | None = None
@@ -58,7 +59,9 @@ class Claims:
 class Incoming:
     """A pushed row that can be merged. `assumed_op` names the version the device believes to be the server's.
 
-    `content` is what tells this mutation from another one under the same `op`; `raw` is the whole row as it came.
+    `content` is what tells this mutation from another one under the same `op`, in the current form, so that a client
+    that was updated in between says the same; `raw` is the whole row as it came. Where it came in an older form its
+    state is not whole before `projection.lift`.
     """
 
     id: UUID
@@ -82,15 +85,18 @@ class Refused:
     grid_id: str | None = None
 
 
-def read_push(kind: Kind, body: bytes, *, max_rows: int) -> list[Incoming | Refused]:
-    """The rows of a push body, in order. `NotJson`, `Malformed` or `TooLarge` concern the body as a whole."""
+def read_push(kind: Kind, body: bytes, *, max_rows: int, version: int = CURRENT_SCHEMA) -> list[Incoming | Refused]:
+    """The rows of a push body, in order. `version` is the form that they are written in.
+
+    `NotJson`, `Malformed` or `TooLarge` concern the body as a whole.
+    """
     rows = raw_rows(body)
     if len(rows) > max_rows:
         raise TooLarge(f"at most {max_rows} rows a batch", max_rows=max_rows)
-    return [_read_row(KINDS[kind], row) for row in rows]
+    return [_read_row(KINDS[kind], row, version) for row in rows]
 
 
-def _read_row(spec: KindSpec, raw: bytes) -> Incoming | Refused:
+def _read_row(spec: KindSpec, raw: bytes, version: int) -> Incoming | Refused:
     if len(raw) > MAX_ROW_BYTES:
         return Refused(QuarantineCode.ROW_TOO_LARGE, raw, [], *_ids_of(leniently(raw), raw))
     try:
@@ -106,13 +112,14 @@ def _read_row(spec: KindSpec, raw: bytes) -> Incoming | Refused:
     document = row.get("newDocumentState") if isinstance(row, dict) else None
     if not isinstance(document, dict) or document_id is None or op is None:
         return Refused(QuarantineCode.INVALID, raw, ["id", "op"], *ids)
-    return _checked(spec, raw, row, document, document_id, op)
+    return _checked(spec, raw, row, document, document_id, op, version)
 
 
 def _checked(
-    spec: KindSpec, raw: bytes, row: dict[str, Any], document: Document, document_id: UUID, op: UUID
+    spec: KindSpec, raw: bytes, row: dict[str, Any], document: Document, document_id: UUID, op: UUID, version: int
 ) -> Incoming | Refused:
-    fields = {name: value for name, value in document.items() if not _is_envelope(name)}
+    pushed = {name: value for name, value in document.items() if not _is_envelope(name)}
+    fields = projection.up(spec.kind, pushed, version)
     deleted = document.get("_deleted", False)
     places = [] if deleted is True else faults(spec, fields)
     if not isinstance(deleted, bool):
@@ -186,6 +193,15 @@ def _uuid(value: Any) -> UUID | None:
 def to_wire(document_id: UUID, *, fields: Document, version: int, op: UUID) -> Document:
     """A document as the client holds it."""
     return {"id": str(document_id), **fields, "rev": version, "op": str(op), "_deleted": False}
+
+
+def in_form(kind: Kind, document: Document, version: int) -> Document:
+    """A document on the wire as a client of an older form may hold it."""
+    if version >= CURRENT_SCHEMA:
+        return document
+    fields = {name: value for name, value in document.items() if name not in ENVELOPE}
+    envelope = {name: document[name] for name in ("rev", "op", "_deleted")}
+    return {"id": document["id"], **projection.down(kind, fields, version), **envelope}
 
 
 def tombstone(kind: Kind, document_id: UUID, *, version: int, op: UUID, merged_into: UUID | None = None) -> Document:

@@ -17,7 +17,7 @@ from backend.core.errors import Forbidden
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.core.statements import together
-from backend.kinds import Document
+from backend.kinds import KINDS, Document
 from backend.models import Grid
 from backend.services import audit, devices, erased, photos, territory
 from backend.services.documents import lock
@@ -26,10 +26,10 @@ from backend.services.sessions import Caller
 from sync import core, feed, ownership, review, store
 from sync.core import Batch, Scope
 from sync.erased import erased_rows
-from sync.known import Author, Known, Touch, Wanted
+from sync.known import Author, Known, Touch, Wanted, Written
 from sync.order import take_turn
 from sync.rules import State
-from sync.schemas import Claims, Incoming, Refused, read_push
+from sync.schemas import CURRENT_SCHEMA, Claims, Incoming, Refused, read_push
 
 NOWHERE = Scope()
 
@@ -42,7 +42,7 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
     """
     if caller.device_id is None or caller.role is not Role.GRID_WORKER or kind not in COLLECTED_KINDS:
         raise Forbidden
-    rows = read_push(kind, body, max_rows=get_settings().max_batch_rows)
+    rows = read_push(kind, body, max_rows=get_settings().max_batch_rows, version=claims.schema_version)
     moment = now()
     take_turn(session, device_id=caller.device_id, kind=kind, number=claims.push_number)
     vault = Vault(session)
@@ -53,7 +53,7 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
         lock(session, (row.document_id for row in wanted))
         known = store.read(session, wanted, device_id=caller.device_id, vault=vault)
     scope = _scope(session, caller=caller, rows=rows, known=known, moment=moment)
-    batch = _batch(kind, scope, client_time=claims.client_time)
+    batch = _batch(kind, scope, client_time=claims.client_time, version=claims.schema_version)
     answer = core.take_rows(batch, rows, known=known, erased=gone)
     write = _ready(session, batch, author=Author(caller.account_id, caller.device_id), moment=moment, vault=vault)
     with together(session):
@@ -142,17 +142,25 @@ def write_reviewed(
 
 
 def push_reviewed(
-    session: Session, *, kind: Kind, row: Incoming, author: Author, reviewer: UUID, grids: Set[str], real: Set[str]
+    session: Session,
+    *,
+    kind: Kind,
+    row: Incoming,
+    author: Author,
+    reviewer: UUID,
+    grids: Set[str],
+    real: Set[str],
+    version: int = CURRENT_SCHEMA,
 ) -> Batch:
     """Take a quarantined row that somebody has looked at, as its author's push: the same merge, ledger and conflicts.
 
-    Instead of the author's grids the reviewer's count, of which `grids` are named by the row or its record and `real`
-    are those that exist. Where the row is quarantined again (`held` of the batch), nothing is written. The caller holds
-    the record's lock and touches the feed.
+    `version` is the form that its author's client spoke. Instead of the author's grids the reviewer's count, of which
+    `grids` are named by the row or its record and `real` are those that exist. Where the row is quarantined again
+    (`held` of the batch), nothing is written. The caller holds the record's lock and touches the feed.
     """
     vault = Vault(session)
     known = store.read(session, core.wanted([row]), device_id=author.device_id, vault=vault)
-    batch = _batch(kind, Scope(grids, frozenset(), real))
+    batch = _batch(kind, Scope(grids, frozenset(), real), version=version)
     core.take_rows(batch, [row], known=known)
     if not batch.held:
         write = _ready(session, batch, author=author, moment=now(), vault=vault, actor=reviewer)
@@ -179,8 +187,10 @@ def _scope(
     return Scope(held.keys(), past, set(real))
 
 
-def _batch(kind: Kind, scope: Scope = NOWHERE, *, client_time: datetime | None = None) -> Batch:
-    return Batch(kind, scope, key_ring().fingerprint, new_id, client_time)
+def _batch(
+    kind: Kind, scope: Scope = NOWHERE, *, client_time: datetime | None = None, version: int = CURRENT_SCHEMA
+) -> Batch:
+    return Batch(kind, scope, key_ring().fingerprint, new_id, client_time, version)
 
 
 def _ready(
@@ -198,11 +208,13 @@ def _ready(
     In the trail stands `actor`, and photos are of `owner`, where these are others than the author.
     """
     sealed = store.seal(session, batch.versions, batch.ledger, vault=vault)
-    held = review.write_quarantine(session, batch.held, author=author, now=moment, vault=vault)
+    held = review.write_quarantine(
+        session, batch.held, author=author, now=moment, vault=vault, version=batch.schema_version
+    )
     _link_photos(session, batch, owner or author.account_id)
     doer, kind = str(actor or author.account_id or "sync"), batch.kind.value
     created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
-    written = [(str(entry.document_id), {"version": entry.version.version}) for entry in batch.versions]
+    written = [(str(entry.document_id), _noted(entry)) for entry in batch.versions]
     refused = [(str(row.document_id), {"code": row.code.value}) for row in held]
 
     def write() -> None:
@@ -217,6 +229,12 @@ def _ready(
         audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)
 
     return write
+
+
+def _noted(entry: Written) -> dict[str, int]:
+    """What the trail says of a version: its number, and how many of its fields this server does not know (rule 11)."""
+    unknown = len(entry.version.state.fields.keys() - KINDS[entry.kind].model.model_fields.keys())
+    return {"version": entry.version.version, **({"unknown": unknown} if unknown else {})}
 
 
 def _link_photos(session: Session, batch: Batch, owner_id: UUID | None) -> None:

@@ -180,17 +180,26 @@ def digest(
     session: DbSession,
     caller: Digester,
     told: EpochDep,
+    said: ClaimsDep,
     grid_id: Annotated[str | None, Query(pattern="^[0-9]{15}$")] = None,
 ) -> Response:
     """What a replica of each held grid should hold (or of the one named), to be compared after a pull."""
-    return json_response(digest_room.digest(session, caller=caller, kind=kind, grid_id=grid_id), headers=told)
+    found = digest_room.digest(session, caller=caller, kind=kind, grid_id=grid_id, version=said.schema_version)
+    return json_response(found, headers=told)
 
 
 @router.post("/receipt", summary="What of a device's holdings the server has", openapi_extra=RECEIPT_BODY)
-def receipt(body: Annotated[bytes, Depends(raw_body)], session: DbSession, caller: Holder, told: EpochDep) -> Response:
+def receipt(
+    body: Annotated[bytes, Depends(raw_body)],
+    session: DbSession,
+    caller: Holder,
+    told: EpochDep,
+    said: ClaimsDep,
+) -> Response:
     """The state of each item, in order, and whether the device is safe to wipe."""
     claimed = receipt_room.read_claims(body)
-    return json_response(receipt_room.receipt(session, caller=caller, claimed=claimed), headers=told)
+    found = receipt_room.receipt(session, caller=caller, claimed=claimed, version=said.schema_version)
+    return json_response(found, headers=told)
 
 
 @router.get("/outcomes", summary="What became of this device's changes")

@@ -17,6 +17,7 @@ from backend.demo.client import Json, Login, Office, Refused, Server, taken
 from backend.demo.ledger import Account, Ledger, read_said
 from backend.demo.replica import Replica
 from backend.demo.uploads import Photo, upload
+from sync.projection import CURRENT
 
 AUDIENCE = "zhiwang"
 PROOF_SECONDS = 60
@@ -163,7 +164,7 @@ class Handheld(Login):
     def _claims(self) -> dict[str, str]:
         """What the device says of itself with each call."""
         waiting = sum(len(replica.changed) for replica in self.replicas.values())
-        said = {"X-Schema-Version": "1", "X-Client-Time": now().isoformat(), "X-Waiting": str(waiting)}
+        said = {"X-Schema-Version": str(CURRENT), "X-Client-Time": now().isoformat(), "X-Waiting": str(waiting)}
         return said | ({"X-Sync-Epoch": self._epoch} if self._epoch else {})
 
     def _take_tokens(self, tokens: Json) -> None:

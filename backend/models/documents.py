@@ -134,6 +134,7 @@ class Quarantine(SQLModel, table=True):
 
     `payload` is sealed under the humans the row names, else its document (`backend.services.quarantined`). It stays
     after the decision, until `decided_at` is as old as the retention rule says. `review_seq` as of a conflict.
+    `schema_version` is the form that it is in; rows of before there were several have none and are in the current one.
     """
 
     __tablename__ = "quarantine"
@@ -156,6 +157,7 @@ class Quarantine(SQLModel, table=True):
     places: list[str] = json_field()
     fingerprint: bytes = Field(sa_type=LargeBinary)
     payload: bytes = sealed_field()
+    schema_version: int | None = None
     state: QuarantineState = enum_field(QuarantineState, default=QuarantineState.OPEN)
     review_seq: int | None = Field(default=None, sa_type=BigInteger)
     decided_at: datetime | None = time_field(default=None)

@@ -20,7 +20,7 @@ from sync.client.errors import LoggedOut, Refused, Unreachable, refusal
 from sync.client.store import Store
 
 AUDIENCE = "zhiwang"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 PATIENCE_SECONDS = 90.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 30.0
 PROOF_SECONDS = 60
