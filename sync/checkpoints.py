@@ -21,6 +21,7 @@ from backend.kinds import Document
 
 VERSION = 1
 MAX_CHECKPOINT_GRIDS = 1000
+MAX_SEQ = 2**62
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -63,7 +64,7 @@ class Checkpoint:
         }
 
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
 GridId = Annotated[str, msgspec.Meta(pattern="^[0-9]{15}$")]
 
 
@@ -92,12 +93,20 @@ def read_checkpoint(text_form: str | None) -> Checkpoint:
     return Checkpoint(wire.g, {grid: Gone(at.seq, at.last, at.epoch) for grid, at in wire.gone.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A grid that the caller lost: the epoch of the term that ended last, and whether this device was there then."""
+
+    epoch: int
+    was_there: bool
+
+
 def next_page(
-    checkpoint: Checkpoint, *, held: Mapping[str, int], lost: Mapping[str, int], reader: FeedReader, limit: int
+    checkpoint: Checkpoint, *, held: Mapping[str, int], lost: Mapping[str, Lost], reader: FeedReader, limit: int
 ) -> tuple[list[UUID], Checkpoint]:
     """The ids of the next page in order, and the checkpoint after it.
 
-    `held` and `lost` have the epoch of the membership that runs, or that ended last. A document that moved between two
+    `held` has the epoch of the membership that runs. A document that moved between two
     held grids stands in both feeds and may come twice: leaving one out would make the page short.
     """
     place = _moved_on(checkpoint, held, lost)
@@ -109,22 +118,29 @@ def next_page(
     return found, place
 
 
-def _moved_on(checkpoint: Checkpoint, held: Mapping[str, int], lost: Mapping[str, int]) -> Checkpoint:
+def _moved_on(checkpoint: Checkpoint, held: Mapping[str, int], lost: Mapping[str, Lost]) -> Checkpoint:
     """The checkpoint under today's memberships: a lost grid is to be paged out, a new or regained one starts anew."""
     place = Checkpoint()
     for grid_id, epoch in held.items():
         known_epoch, seq = checkpoint.held.get(grid_id, (epoch, 0))
         place.held[grid_id] = (epoch, seq if known_epoch == epoch else 0)
     for grid_id in {*checkpoint.held, *checkpoint.gone, *lost} - held.keys():
-        place.gone[grid_id] = _left_off(checkpoint, grid_id, lost.get(grid_id, 0))
+        place.gone[grid_id] = _left_off(checkpoint, grid_id, lost.get(grid_id, Lost(0, was_there=False)))
     return place
 
 
-def _left_off(checkpoint: Checkpoint, grid_id: str, epoch: int) -> Gone:
+def _left_off(checkpoint: Checkpoint, grid_id: str, lost: Lost) -> Gone:
+    """Where the paging out of a lost grid goes on.
+
+    A device that was there and whose checkpoint knows nothing of the grid starts anew after a restore: it may hold
+    anything. One that was enrolled later holds nothing.
+    """
     if grid_id in checkpoint.held:
-        return Gone(checkpoint.held[grid_id][1], FIRST_ID, epoch)
-    known = checkpoint.gone.get(grid_id, Gone(0, FIRST_ID, 0))
-    return known if known.epoch >= epoch else Gone(known.seq, FIRST_ID, epoch)
+        return Gone(checkpoint.held[grid_id][1], FIRST_ID, lost.epoch)
+    known = checkpoint.gone.get(grid_id)
+    if known is None:
+        return Gone(MAX_SEQ if lost.was_there else 0, FIRST_ID, lost.epoch)
+    return known if known.epoch >= lost.epoch else Gone(known.seq, FIRST_ID, lost.epoch)
 
 
 def _gone(place: Checkpoint, grid_id: str, reader: FeedReader, room: int) -> Sequence[UUID]:

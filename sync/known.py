@@ -27,7 +27,7 @@ class Known:
     """All that the server knows of one document and that a batch needs.
 
     `hidden`: the document is there and the caller may not see it, so its version stands here without content.
-    `numbered`: versions from before the last restore by their number, as far as rows without a base name them.
+    `numbered`: versions from before the first restore by their number, as far as rows without a base name them.
     `owned`: what departments have written, by field (`sync.authority`); of a deleted document what they had written.
     """
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,12 +12,13 @@ from backend.core.clock import now
 from backend.core.enums import Kind, Role
 from backend.core.errors import Forbidden
 from backend.kinds import Document
+from backend.models import Device
 from backend.services import territory
 from backend.services.records import StoredRow, open_rows
 from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync.ahead import refuse_ahead
-from sync.checkpoints import Checkpoint, next_page
+from sync.checkpoints import Checkpoint, Lost, next_page
 from sync.schemas import Claims, in_form, to_wire, tombstone
 from sync.service import note_device
 
@@ -58,12 +60,22 @@ def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint
     moment = now()
     held = territory.held_grids(session, caller.account_id, at=moment)
     refuse_ahead(session, asked=checkpoint.held, held=held)
-    lost = territory.lost_grids(session, caller.account_id, at=moment)
+    lost = _lost(session, checkpoint, account_id=caller.account_id, device_id=caller.device_id, at=moment)
     reader = _StoredFeed(session, kind, caller.device_id, [*held, *lost])
     ids, place = next_page(checkpoint, held=held, lost=lost, reader=reader, limit=max(1, min(limit, MAX_LIMIT)))
     note_device(session, device_id=caller.device_id, claims=claims)
     documents = _read(session, kind, ids, held)
     return Page([in_form(kind, document, claims.schema_version) for document in documents], place.to_wire())
+
+
+def _lost(
+    session: Session, checkpoint: Checkpoint, *, account_id: UUID, device_id: UUID, at: datetime
+) -> dict[str, Lost]:
+    """The grids the worker lost. Whether the device was there is asked only where its checkpoint knows nothing."""
+    ended = territory.lost_grids(session, account_id, at=at)
+    unknown = ended.keys() - checkpoint.held.keys() - checkpoint.gone.keys()
+    enrolled_at = session.get_one(Device, device_id).enrolled_at if unknown else at
+    return {grid_id: Lost(term.epoch, enrolled_at < term.ended_at) for grid_id, term in ended.items()}
 
 
 def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]) -> list[Document]:

@@ -67,7 +67,7 @@ def _read_contents(
     """Where the documents are is known of all of them; what is in them comes only as far as the row policies allow.
 
     Versions named by their op are read apart where they are not the master; so are those that rows without a base name
-    by `rev`, as far as they are from before the last restore.
+    by `rev`, as far as they are from before the first restore.
     """
     masters = {row[0]: row[4] for row in located}
     named = {(row.document_id, op) for row in wanted for op in (row.assumed_op, row.op) if op}
@@ -211,7 +211,7 @@ _NUMBERED = f"""
            CAST(v.grid_id AS text)
     FROM unnest(%(ids)b::uuid[], %(numbers)b::integer[]) AS wanted (id, number)
     JOIN document_version v ON v.document_id = wanted.id AND v.version = wanted.number
-    WHERE v.created_at < (SELECT CAST(value AS timestamptz) FROM server_state WHERE name = 'epoch_began')
+    WHERE v.created_at < (SELECT CAST(value AS timestamptz) FROM server_state WHERE name = 'first_restore')
 """
 _LAST_PUSHED = f"""
     SELECT DISTINCT ON (document_id) '{PUSHED}', document_id, version, op, false, CAST(pushed_body AS text), pushed, ''

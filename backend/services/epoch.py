@@ -13,7 +13,7 @@ from backend.core.clock import now
 from backend.core.errors import ZhiwangError
 from backend.models import ServerState
 
-NAME, BEGAN = "epoch", "epoch_began"
+NAME, FIRST_RESTORE = "epoch", "first_restore"
 EPOCH_BYTES = 8
 
 
@@ -42,11 +42,13 @@ def check_epoch(session: Session, claimed: str | None) -> str:
 def begin_epoch(session: Session) -> tuple[str, str]:
     """Begin a new line of history: the epoch that was and the one that is. Only a restore may call it.
 
-    When it began is kept: the versions from before are the same for this line and the one that ended.
+    When the first restore was is kept: only versions from before are the same in all lines of history. Those of a later
+    line bear numbers that devices may know from an earlier one.
     """
     state = session.get_one(ServerState, NAME)
     before, state.value = state.value, secrets.token_hex(EPOCH_BYTES)
     session.add(state)
-    session.merge(ServerState(name=BEGAN, value=now().isoformat()))
+    if session.get(ServerState, FIRST_RESTORE) is None:
+        session.add(ServerState(name=FIRST_RESTORE, value=now().isoformat()))
     session.flush()
     return before, state.value

@@ -28,6 +28,14 @@ class _Map:
     tree: STRtree
 
 
+@dataclass(frozen=True, slots=True)
+class EndedTerm:
+    """The last membership of a worker in a grid, when it is over."""
+
+    epoch: int
+    ended_at: datetime
+
+
 _lock = threading.Lock()
 _map: _Map | None = None
 
@@ -50,21 +58,22 @@ def held_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str,
     return found
 
 
-def lost_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, int]:
-    """The grids a worker held once and no longer holds, with the epoch of the last membership.
+def lost_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, EndedTerm]:
+    """The grids a worker held once and no longer holds, with the last membership.
 
     Work captured then goes to review, and the handheld is told to forget what it has of them.
     """
     rows = session.exec(
-        select(Membership.grid_id, Membership.epoch).where(
+        select(Membership.grid_id, Membership.epoch, Membership.ends_at).where(
             Membership.account_id == account_id, col(Membership.ends_at) <= at
         )
     )
     held = held_grids(session, account_id, at=at)
-    found: dict[str, int] = {}
-    for grid_id, epoch in rows:
-        if grid_id not in held:
-            found[grid_id] = max(epoch, found.get(grid_id, epoch))
+    found: dict[str, EndedTerm] = {}
+    for grid_id, epoch, ended_at in rows:
+        known = found.get(grid_id)
+        if grid_id not in held and ended_at is not None and (known is None or known.epoch < epoch):
+            found[grid_id] = EndedTerm(epoch, ended_at)
     return found
 
 

@@ -79,6 +79,22 @@ def test_a_grid_lost_before_the_first_pull_is_forgotten_once(world: World) -> No
     assert one.pull("person") == []
 
 
+def test_a_device_that_starts_anew_forgets_all_of_a_grid_lost_meanwhile_and_a_later_one_hears_nothing(
+    world: World,
+) -> None:
+    """After a restore a device has no checkpoint, and may hold what others entered."""
+    one, other = world.handheld(), world.handheld()
+    grid = one.grids()[0]
+    theirs = document(grid, name="甲")
+    one.push("person", theirs)
+    other.pull("person")
+    other.checkpoints.clear()
+    _lose(other, grid)
+    later = world.handheld(other.login)
+    assert [(entry["id"], entry["_deleted"]) for entry in other.pull("person")] == [(theirs["id"], True)]
+    assert later.pull("person") == []
+
+
 def test_what_came_through_the_feed_of_another_grid_goes_with_its_own(world: World) -> None:
     one, other = world.handheld(), world.handheld()
     first, second = sorted((one.grids()[0], _lend_free_grid(one)))

@@ -62,7 +62,9 @@ def test_a_grid_left_is_lost_until_it_is_held_again(session: Session) -> None:
     worker = a_worker(session)
     term(session, worker, DEMO_GRIDS[0], 1, 0, 2)
     term(session, worker, DEMO_GRIDS[1], 1, 0, None)
-    assert territory.lost_grids(session, worker.id, at=MOMENT + 3 * DAY) == {DEMO_GRIDS[0]: 1}
+    assert territory.lost_grids(session, worker.id, at=MOMENT + 3 * DAY) == {
+        DEMO_GRIDS[0]: territory.EndedTerm(1, MOMENT + 2 * DAY)
+    }
     term(session, worker, DEMO_GRIDS[0], 2, 2, None)
     assert territory.lost_grids(session, worker.id, at=MOMENT + 3 * DAY) == {}
 

@@ -216,7 +216,7 @@ def forgets_unpulled_grids(patch: pytest.MonkeyPatch) -> type[Server]:
     moved = checkpoints._moved_on
 
     def moved_on(checkpoint: checkpoints.Checkpoint, held: Any, lost: Any) -> checkpoints.Checkpoint:
-        return moved(checkpoint, held, {grid: 0 for grid in lost if grid in checkpoint.held})
+        return moved(checkpoint, held, {grid: term for grid, term in lost.items() if grid in checkpoint.held})
 
     patch.setattr(checkpoints, "_moved_on", moved_on)
     return Server

@@ -48,12 +48,15 @@ class Request:
 class Basis:
     """What the user of this device knew of a document: the values it showed since the last adopted version.
 
-    `before` are those it showed earlier: after a restore the server stands at one of them.
+    `before` are those it showed earlier: after a restore the server stands at one of them. `adopted` is the version
+    that the user's edits began at.
     """
 
     shown: dict[str, list[Any]] = field(default_factory=dict)
     edits: Values = field(default_factory=dict)
     before: dict[str, list[Any]] = field(default_factory=dict)
+    adopted: Values = field(default_factory=dict)
+    adopted_op: str = ""
 
 
 class Handheld:
@@ -175,11 +178,12 @@ class Handheld:
         self._know(key, master)
 
     def _know(self, key: UUID, document: Document) -> None:
+        adopted = {} if document["_deleted"] else apart(SPEC, fields_of(document))
         shown = {place: [value] for place, value in apart(SPEC, fields_of(document)).items()}
         was = self.basis.get(key, Basis())
         places = {*was.before, *was.shown}
         before = {place: was.before.get(place, []) + was.shown.get(place, []) for place in places}
-        self.basis[key] = Basis(shown, before=before)
+        self.basis[key] = Basis(shown, before=before, adopted=adopted, adopted_op=document["op"])
 
     def _purge(self) -> None:
         """RxDB's `cleanup(0)`: tombstones that need not be pushed any more. Every second device never cleans up."""

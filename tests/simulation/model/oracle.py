@@ -38,7 +38,7 @@ class Oracle:
     violations: list[str] = field(default_factory=list)
     accepted: set[tuple[UUID, UUID]] = field(default_factory=set)
     wrote: dict[tuple[UUID, str], int | None] = field(default_factory=dict)
-    processed: dict[tuple[int, UUID, str], Any] = field(default_factory=dict)
+    processed: dict[tuple[int, UUID, str, str], Any] = field(default_factory=dict)
     taken: set[tuple[UUID, UUID]] = field(default_factory=set)
     kept: tuple[dict[Any, Any], dict[Any, Any]] = field(default_factory=lambda: ({}, {}))
     cut: set[UUID] = field(default_factory=set)
@@ -58,7 +58,7 @@ class Oracle:
 
     def pushed(self, device: int, request: Request, basis: dict[UUID, Basis], was: dict[UUID, Version | None]) -> None:
         """Judge what a push did. `basis` is what the user knew when the request was made."""
-        for assumed, state in request.rows:
+        for _, state in request.rows:
             key, op = UUID(state["id"]), UUID(state["op"])
             before, after = was[key], self._master(key)
             self._judge_scope(device, key, before, after)
@@ -67,7 +67,7 @@ class Oracle:
             if self._is_news(key, op, before, after):
                 self._judge_overwritten(device, key, before, after, basis[key], found)
                 if not state["_deleted"]:
-                    self._judge_edits(device, key, after, basis[key], found, assumed)
+                    self._judge_edits(device, key, after, basis[key], found)
                 self._judge_conflicts(device, key, basis[key], found)
             self._remember(device, key, state, basis[key], before, after)
 
@@ -140,15 +140,14 @@ class Oracle:
         after: Version | None,
         basis: Basis,
         found: list[FieldConflict],
-        assumed: Document | None,
     ) -> None:
         has = _values(after)
-        known = apart(SPEC, fields_of(assumed)) if assumed and not assumed["_deleted"] else {}
         for place, value in basis.edits.items():
             taken = same(has.get(place, ABSENT), value) or _told(found, place) or _told(found, "_deleted")
             taken = taken or self._asked(key, place, value)
             # What this device pushed last was judged then; what it never changed is no edit.
-            judged = same(self.processed.get((device, key, place), known.get(place, ABSENT)), value)
+            began = basis.adopted.get(place, ABSENT)
+            judged = same(self.processed.get((device, key, place, basis.adopted_op), began), value)
             if not taken and not judged:
                 self.blame("I1", f"the edit of {place} of {key} by device {device} is lost: {value!r}")
 
@@ -174,7 +173,7 @@ class Oracle:
         if (key, UUID(state["op"])) in self.server.db.ledger:
             values = apart(SPEC, fields_of(state))
             for place in {*values, *basis.edits}:
-                self.processed[device, key, place] = values.get(place, ABSENT)
+                self.processed[device, key, place, basis.adopted_op] = values.get(place, ABSENT)
         if before is not after:
             for place in changed(_values(before), _values(after)):
                 self.wrote[key, place] = device
@@ -193,6 +192,8 @@ class Oracle:
         self.processed, self.wrote = dict(self.kept[0]), dict(self.kept[1])
         self.owned = dict(self.kept_owned)
         devices = list(handhelds)
+        for (key, place), forgotten in self.forgotten.items():  # What only a conflict told of went with it.
+            forgotten.witnesses &= {one.number for one in devices if _shows(one, key, place, forgotten.value)}
         for key, version in lost.items():
             now = self._master(key)
             if version is None or (now and now.op == version.op):
@@ -296,6 +297,10 @@ def _has(handheld: Handheld, key: UUID, version: Version) -> bool:
     fields = handheld.live(key)
     in_scope = version.grid_id in handheld_grids(handheld)
     return in_scope and fields is not None and same(fields, version.state.fields)
+
+
+def _shows(handheld: Handheld, key: UUID, place: str, value: Any) -> bool:
+    return same(apart(SPEC, handheld.live(key) or {}).get(place, ABSENT), value)
 
 
 def handheld_grids(handheld: Handheld) -> set[str]:

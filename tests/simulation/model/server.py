@@ -17,7 +17,7 @@ from backend.core.enums import Kind, Outcome
 from backend.kinds import KINDS, Document
 from sync import core
 from sync.authority import FieldRequest
-from sync.checkpoints import next_page, read_checkpoint
+from sync.checkpoints import Lost, next_page, read_checkpoint
 from sync.core import Batch, Scope
 from sync.known import Held, Known, Touch, Version, Wanted
 from sync.rules import FieldConflict, State
@@ -164,7 +164,7 @@ class Server:
         """One page, as `sync.pull.pull` gives it."""
         self._check_epoch(epoch)
         held = self.db.held.get(device, {})
-        lost = self.db.lost.get(device, {})
+        lost = {grid_id: Lost(epoch, was_there=True) for grid_id, epoch in self.db.lost.get(device, {}).items()}
         reader = _Feed(self, device)
         ids, place = next_page(read_checkpoint(checkpoint), held=held, lost=lost, reader=reader, limit=limit)
         return {"documents": [self._visible(document_id, held) for document_id in ids], "checkpoint": place.to_wire()}
@@ -220,7 +220,7 @@ class Server:
         for version, epoch in zip(stored.versions, stored.epochs, strict=True):
             if version.op in (row.op, row.assumed_op):
                 known.named[version.op] = version
-            if version.version == row.rev and epoch < self.epoch:
+            if version.version == row.rev and epoch == 1 < self.epoch:
                 known.numbered[version.version] = version
         if device is not None:
             known.last_pushed = self.db.last_pushed.get((known.id, device))
