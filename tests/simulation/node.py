@@ -6,6 +6,7 @@ import json
 import queue
 import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def install() -> None:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         if stamp.is_file() and stamp.read_text() == locked:
             return
-        done = subprocess.run(INSTALL, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
+        with tempfile.TemporaryDirectory() as cache:  # the user's own may belong to somebody else
+            command = [*INSTALL, "--cache", cache]
+            done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         stamp.write_text(locked)
 

@@ -52,6 +52,7 @@ export class Handheld {
     for (const kind of KINDS) this.#nameEachWrite(this.database[kind]);
     const known = await this.database.device.findOne('server').exec();
     this.server.epoch = known?.epoch;
+    this.bases = JSON.parse(known?.bases ?? '{}');
     this.replications = [];
     this.starting = this.#begin(this.lives);
   }
@@ -71,7 +72,7 @@ export class Handheld {
         const epoch = this.epoch ?? (await this.protocol.epoch().catch(() => null));
         if (life !== this.lives) return;
         if (epoch) {
-          await this.#adopt(epoch);
+          if (epoch !== this.epoch) await this.#remember(epoch, {});
           this.#replicate();
           return;
         }
@@ -81,10 +82,10 @@ export class Handheld {
     }
   }
 
-  async #adopt(epoch) {
-    if (epoch === this.epoch) return;
-    await this.database.device.incrementalUpsert({ id: 'server', epoch });
+  async #remember(epoch, bases) {
+    await this.database.device.incrementalUpsert({ id: 'server', epoch, bases: JSON.stringify(bases) });
     this.server.epoch = epoch;
+    this.bases = bases;
   }
 
   #replicate() {
@@ -101,15 +102,41 @@ export class Handheld {
   /** The server was restored: checkpoints are forgotten, and every document is pushed again without a base. */
   changeEpoch(epoch) {
     if (this.epoch === epoch || this.changing) return;
-    this.changing = (async () => {
-      const old = this.replications;
-      await Promise.all(old.map((replication) => replication.state.remove()));
-      await this.#adopt(epoch);
-      this.#replicate();
-    })().finally(() => {
-      this.changing = undefined;
-    });
-    this.changing.catch((error) => this.alarms.push(String(error)));
+    this.changing = this.#startAnew(epoch, this.lives)
+      .catch((error) => this.alarms.push(String(error)))
+      .finally(() => {
+        this.changing = undefined;
+      });
+  }
+
+  // An edit that was not sent yet is pushed over the version it was made from. The server may have lost that one, so it
+  // goes first, as it was given; without it the edit would meet a conflict with what it was made from.
+  async #startAnew(epoch, life) {
+    const old = this.replications;
+    await Promise.all(old.map((replication) => replication.state.pause()));
+    const bases = {};
+    for (const replication of old) bases[replication.kind] = await replication.basesOfUnsent();
+    this.server.epoch = epoch;
+    for (const [kind, ofKind] of Object.entries(bases)) {
+      const rows = Object.values(ofKind).map((newDocumentState) => ({ newDocumentState }));
+      if (rows.length > 0) await this.#untilAnswered(life, () => this.protocol.push(kind, rows, () => {}));
+    }
+    if (life !== this.lives) return;
+    await Promise.all(old.map((replication) => replication.state.remove()));
+    await this.#remember(this.epoch, bases);
+    this.#replicate();
+  }
+
+  async #untilAnswered(life, call) {
+    while (life === this.lives) {
+      try {
+        return await call();
+      } catch (error) {
+        if (error instanceof EpochChanged) this.server.epoch = error.epoch;
+        await pause(this.options.retryTime);
+      }
+    }
+    return null;
   }
 
   failed(kind, error) {
@@ -134,23 +161,12 @@ export class Handheld {
 
   /** Read what became of the rows: what was taken after all leaves the refused list, what is held comes (back) into it. */
   async readOutcomes() {
-    const { mutations, quarantined } = await this.#answered(() => this.protocol.outcomes());
+    await this.changing;
+    const { mutations, quarantined } = await this.#untilAnswered(this.lives, () => this.protocol.outcomes());
     const held = new Map(quarantined.map((row) => [row.op, row]));
     const decided = new Set(mutations.map((row) => row.op).filter((op) => !held.has(op)));
     for (const row of await this.database.refused.find().exec()) if (decided.has(row.op)) await row.remove();
     for (const { kind, code, row } of held.values()) await this.#list(kind, row, code);
-  }
-
-  async #answered(call) {
-    for (let tries = 0; ; tries += 1) {
-      try {
-        return await call();
-      } catch (error) {
-        if (error instanceof EpochChanged) this.changeEpoch(error.epoch);
-        if (tries > 20) throw error;
-        await this.changing;
-      }
-    }
   }
 
   async insert(kind, document) {

@@ -7,6 +7,7 @@ let device;
 
 const COMMANDS = {
   async open(given) {
+    await device?.close();
     device = new Handheld(given);
     device.network.rates = given.rates ?? {};
     device.network.emptyAnswers = given.emptyAnswers ?? false;
@@ -50,7 +51,10 @@ const COMMANDS = {
     const { seen, pushed, alarms, network, epoch } = device;
     return { accepted: seen, pushed, alarms, faults: network.counts, epoch };
   },
-  close: () => device.close(),
+  async close() {
+    await device?.close();
+    device = undefined;
+  },
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

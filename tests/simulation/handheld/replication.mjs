@@ -1,6 +1,7 @@
 // One collection's replication: RxDB's own, with the handlers that an honest client gives it.
 
 import { Subject } from 'rxjs';
+import { getAssumedMasterState, getChangedDocumentsSince } from 'rxdb/plugins/core';
 import { replicateRxCollection } from 'rxdb/plugins/replication';
 import { EpochChanged } from './protocol.mjs';
 import { pause } from './faults.mjs';
@@ -76,7 +77,19 @@ export class Replication {
     }
   }
 
-  async #push(rows) {
+  /** The server's versions from which the edits that wait here were made, by id. */
+  async basesOfUnsent() {
+    const inner = this.state.internalReplicationState;
+    const { documents } = await getChangedDocumentsSince(inner.input.forkInstance, 100_000);
+    const assumed = await getAssumedMasterState(inner, documents.map(({ id }) => id));
+    const unsent = documents.filter(({ id, op }) => assumed[id] && assumed[id].docData.op !== op);
+    const bases = unsent.map(({ id }) => [id, assumed[id].docData]).filter(([, base]) => !base._deleted);
+    return Object.fromEntries(bases);
+  }
+
+  async #push(given) {
+    const bases = this.device.bases[this.kind] ?? {};
+    const rows = given.map((row) => withBase(row, bases[row.newDocumentState.id]));
     this.pushes += 1;
     this.moved += rows.length;
     this.device.pushed.push(...rows);
@@ -104,6 +117,11 @@ export class Replication {
     const gone = Object.keys(held(before)).some((grid) => !(grid in held(after)));
     this.lost ||= gone;
   }
+}
+
+/** After a restore RxDB knows no base; the device may. */
+function withBase(row, base) {
+  return row.assumedMasterState || !base || base.op === row.newDocumentState.op ? row : { ...row, assumedMasterState: base };
 }
 
 /** A living row that somebody wrote here; a server's version on its way back is none. */
