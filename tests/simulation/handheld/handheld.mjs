@@ -24,7 +24,7 @@ export class Handheld {
     this.name = name;
     this.server = { url, token };
     this.network = new Network(seed);
-    this.protocol = new Protocol(this.network, this.server);
+    this.protocol = new Protocol(this.network, this.server, (kind) => this.#nextNumber(kind));
     this.options = { retryTime: 30, pullBatch: 7, pushBatch: 7, turns: true, ...options };
     this.isMemory = storage === 'memory';
     this.indexedDB = new IDBFactory();
@@ -86,6 +86,14 @@ export class Handheld {
     await this.database.device.incrementalUpsert({ id: 'server', epoch, bases: JSON.stringify(bases) });
     this.server.epoch = epoch;
     this.bases = bases;
+  }
+
+  // Kept over restarts. A device that lost its memory goes on from the clock: a number that was used is refused.
+  async #nextNumber(kind) {
+    const id = `push ${kind}`;
+    const { number = Date.now() } = (await this.database.device.findOne(id).exec())?.toJSON() ?? {};
+    await this.database.device.incrementalUpsert({ id, number: number + 1 });
+    return number + 1;
   }
 
   #replicate() {

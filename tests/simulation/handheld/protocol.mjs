@@ -1,5 +1,7 @@
 // The calls of the sync protocol, as one collection makes them (docs/sync-protocol.md).
 
+const PATIENCE_MS = 30_000;
+
 /** The server was restored: it tells another line of history now. */
 export class EpochChanged extends Error {
   constructor(epoch) {
@@ -8,19 +10,20 @@ export class EpochChanged extends Error {
   }
 }
 
-/** Any other answer than 200: the same call is repeated later. */
+/** Any other answer than 200: the same call is repeated later, not before `retryAfter` seconds. */
 export class Unanswered extends Error {
-  constructor(status, text) {
+  constructor(status, text, retryAfter) {
     super(`${status} ${text.slice(0, 200)}`);
-    this.status = status;
+    this.retryAfter = Number(retryAfter ?? 0);
   }
 }
 
 export class Protocol {
-  /** `network` sends; `server` is `{url, token, epoch}`, read anew for each call. */
-  constructor(network, server) {
+  /** `network` sends; `server` is `{url, token, epoch}`, read anew for each call; `nextNumber(kind)` numbers pushes. */
+  constructor(network, server, nextNumber) {
     this.network = network;
     this.server = server;
+    this.nextNumber = nextNumber;
   }
 
   async epoch() {
@@ -38,7 +41,8 @@ export class Protocol {
    * given to `tooLarge`. A half that fails fails the whole: the other one is then pushed again, without effect.
    */
   async push(kind, rows, tooLarge) {
-    const { status, body, text } = await this.#call('POST', `/sync/v1/${kind}/push`, { rows }, [200, 413]);
+    const numbered = { 'X-Push-Number': String(await this.nextNumber(kind)) };
+    const { status, body, text } = await this.#call('POST', `/sync/v1/${kind}/push`, { rows }, numbered, [200, 413]);
     if (status === 200) return body;
     if (rows.length === 1) {
       await tooLarge(rows[0], text);
@@ -63,16 +67,18 @@ export class Protocol {
     }
   }
 
-  async #call(method, path, body, expected = [200]) {
+  async #call(method, path, body, more = {}, expected = [200]) {
     const { url, token, epoch } = this.server;
-    const headers = { Authorization: `Bearer ${token}`, 'X-Client-Time': new Date().toISOString() };
+    const headers = { ...more, Authorization: `Bearer ${token}`, 'X-Client-Time': new Date().toISOString() };
     if (epoch) headers['X-Sync-Epoch'] = epoch;
     if (body) headers['Content-Type'] = 'application/json';
-    const answer = await this.network.request(url + path, { method, headers, body: body && JSON.stringify(body) });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const options = { method, headers, signal, body: body && JSON.stringify(body) };
+    const answer = await this.network.request(url + path, options);
     const { status, text } = answer;
     if (expected.includes(status)) return { status, text, body: JSON.parse(text) };
     const problem = status === 409 ? JSON.parse(text) : {};
     if (problem.code === 'epoch') throw new EpochChanged(problem.epoch);
-    throw new Unanswered(status, text);
+    throw new Unanswered(status, text, answer.headers.get('retry-after'));
   }
 }

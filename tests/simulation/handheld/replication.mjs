@@ -6,7 +6,7 @@ import { replicateRxCollection } from 'rxdb/plugins/replication';
 import { EpochChanged } from './protocol.mjs';
 import { pause } from './faults.mjs';
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 40_000;
 
 export class Replication {
   /** `device` is the handheld: its protocol, its refused list, its options and its alarms. */
@@ -14,6 +14,7 @@ export class Replication {
     this.device = device;
     this.kind = kind;
     this.pokes = new Subject();
+    this.lastPush = Promise.resolve();
     this.pulls = 0;
     this.pushes = 0;
     this.moved = 0;
@@ -46,7 +47,7 @@ export class Replication {
     const begun = this.pulls;
     this.poke();
     while (this.pulls === begun && !this.state.isStopped()) {
-      if (Date.now() > end) throw new Error(`${this.kind}: no pull came to its end`);
+      if (Date.now() > end) throw new Error(`${this.kind}: no pull came to its end; last: ${this.complaint}`);
       await pause(2);
     }
     await this.state.awaitInSync();
@@ -87,7 +88,15 @@ export class Replication {
     return Object.fromEntries(bases);
   }
 
-  async #push(given) {
+  // One push after the other: RxDB may hand out several batches at once, and each call has a number of its own.
+  #push(given) {
+    const turn = this.lastPush.then(() => this.#pushNow(given));
+    this.lastPush = turn.catch(() => {});
+    return turn;
+  }
+
+  async #pushNow(given) {
+    if (this.state.isStopped()) throw new Error('stopped');
     const bases = this.device.bases[this.kind] ?? {};
     const rows = given.map((row) => withBase(row, bases[row.newDocumentState.id]));
     this.pushes += 1;
@@ -107,15 +116,15 @@ export class Replication {
     try {
       return await call();
     } catch (error) {
+      this.complaint = String(error);
       if (error instanceof EpochChanged) this.device.changeEpoch(error.epoch);
+      if (error.retryAfter) await pause(1000 * error.retryAfter);
       throw error;
     }
   }
 
   #noteLoss(before, after) {
-    const held = (checkpoint) => ({ ...checkpoint?.g, ...checkpoint?.gone });
-    const gone = Object.keys(held(before)).some((grid) => !(grid in held(after)));
-    this.lost ||= gone;
+    this.lost ||= JSON.stringify(before?.gone ?? {}) !== JSON.stringify(after.gone);
   }
 }
 

@@ -63,11 +63,17 @@ const REFUSED = {
   required: ['op', 'id', 'kind', 'row', 'base'],
 };
 
-// What the device knows of the server: its epoch, and after a restore the versions that unsent edits were made from.
+// What the device knows of the server: its epoch, and after a restore the versions that unsent edits were made from. And
+// the number of its last push of each collection.
 const DEVICE = {
   version: 0,
   primaryKey: 'id',
   type: 'object',
-  properties: { id: { type: 'string', maxLength: 16 }, epoch: { type: 'string' }, bases: { type: 'string' } },
+  properties: {
+    id: { type: 'string', maxLength: 16 },
+    epoch: { type: 'string' },
+    bases: { type: 'string' },
+    number: { type: 'integer' },
+  },
   required: ['id'],
 };
