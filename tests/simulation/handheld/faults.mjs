@@ -50,9 +50,17 @@ export class Network {
     this.#life += 1;
   }
 
-  /** A request whose body is read whole: `{status, headers, text}`. Throws where no answer arrives. */
-  async request(url, options) {
+  /**
+   * What sends for one life of the app: `request(url, options)` gives `{status, headers, text}`, its body read whole, and
+   * throws where no answer arrives. Nothing leaves after the life has ended.
+   */
+  connect() {
     const life = this.#life;
+    return { request: (url, options) => this.#request(life, url, options) };
+  }
+
+  async #request(life, url, options) {
+    if (life !== this.#life) throw new Error('the app is dead');
     const fate = this.#fate();
     if (this.offline) throw new Error('offline');
     if (fate === 'lost_request') throw this.#fault(fate);

@@ -24,7 +24,6 @@ export class Handheld {
     this.name = name;
     this.server = { url, token };
     this.network = new Network(seed);
-    this.protocol = new Protocol(this.network, this.server, (kind) => this.#nextNumber(kind));
     this.options = { retryTime: 30, pullBatch: 7, pushBatch: 7, turns: true, ...options };
     this.isMemory = storage === 'memory';
     this.indexedDB = new IDBFactory();
@@ -51,6 +50,7 @@ export class Handheld {
     await this.database.addCollections(collections(this.schemaVersion));
     for (const kind of KINDS) this.#nameEachWrite(this.database[kind]);
     const known = await this.database.device.findOne('server').exec();
+    this.protocol = new Protocol(this.network.connect(), this.server, (kind) => this.#nextNumber(kind));
     this.server.epoch = known?.epoch;
     this.bases = JSON.parse(known?.bases ?? '{}');
     this.replications = [];

@@ -19,7 +19,8 @@ export class Replication {
     this.pushes = 0;
     this.moved = 0;
     this.lost = true; // perhaps a grid was lost before the app died
-    const { epoch, options } = device;
+    const { epoch, options, protocol } = device;
+    this.protocol = protocol;
     this.state = replicateRxCollection({
       collection,
       replicationIdentifier: `zhiwang-${kind}-${epoch}`,
@@ -34,7 +35,10 @@ export class Replication {
       },
       push: { batchSize: options.pushBatch, handler: (rows) => this.#push(rows) },
     });
-    this.state.error$.subscribe((error) => device.failed(kind, error));
+    this.state.error$.subscribe((error) => {
+      this.complaint = `${error.code} ${JSON.stringify(error.parameters?.errors ?? String(error)).slice(0, 400)}`;
+      device.failed(kind, error);
+    });
   }
 
   poke() {
@@ -47,10 +51,15 @@ export class Replication {
     const begun = this.pulls;
     this.poke();
     while (this.pulls === begun && !this.state.isStopped()) {
-      if (Date.now() > end) throw new Error(`${this.kind}: no pull came to its end; last: ${this.complaint}`);
+      if (Date.now() > end) throw new Error(`${this.kind}: no pull came to its end; ${this.#condition()}`);
       await pause(2);
     }
     await this.state.awaitInSync();
+  }
+
+  #condition() {
+    const { up, down } = this.state.internalReplicationState.events.active;
+    return `pushing ${up.getValue()}, pulling ${down.getValue()}, last complaint: ${this.complaint}`;
   }
 
   // A page that was read after a push was applied must not be stored before that push's answer is: RxDB would skip a
@@ -60,7 +69,7 @@ export class Replication {
     for (;;) {
       await this.#pushesStored();
       const begun = this.pushes;
-      const page = await this.#guarded(() => this.device.protocol.pull(this.kind, checkpoint, limit));
+      const page = await this.#guarded(() => this.protocol.pull(this.kind, checkpoint, limit));
       if (this.pushes !== begun && this.device.options.turns) continue;
       this.#noteLoss(checkpoint, page.checkpoint);
       this.moved += page.documents.length;
@@ -103,7 +112,7 @@ export class Replication {
     this.moved += rows.length;
     this.device.pushed.push(...rows);
     const answer = await this.#guarded(() =>
-      this.device.protocol.push(this.kind, rows, (row, why) => this.device.refuse(this.kind, [row], why)),
+      this.protocol.push(this.kind, rows, (row, why) => this.device.refuse(this.kind, [row], why)),
     );
     const answered = new Set(answer.map((document) => document.id));
     // Before the answer is applied: a create that was refused must not vanish from its author.
@@ -116,7 +125,6 @@ export class Replication {
     try {
       return await call();
     } catch (error) {
-      this.complaint = String(error);
       if (error instanceof EpochChanged) this.device.changeEpoch(error.epoch);
       if (error.retryAfter) await pause(1000 * error.retryAfter);
       throw error;
