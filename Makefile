@@ -78,7 +78,7 @@ reset: ## 删除本地数据，下次运行重新开始 · remove the local data
 	@rm -rf "$(STATE)"
 
 clean: reset ## 删除本地数据、虚拟环境与缓存 · also remove the virtual environment and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/simulation/handheld/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A candidate may be a shim that fails, or lack venv: it has to show that it works.
