@@ -277,10 +277,13 @@ def _shown(batch: Batch, known: Known, op: UUID) -> Document:
 
 
 def visible(kind: Kind, known: Known, *, grids: Set[str], op: UUID) -> Document:
-    """The document as it stands, or a tombstone where there is none for this caller."""
+    """The document as it stands, or a tombstone where there is none for this caller.
+
+    What was hidden when it was read stays so, although the grid was regained since: there is no content to show.
+    """
     master = known.master
     if master is None or known.kind is not kind:
         return tombstone(kind, known.id, version=0, op=op)
-    if master.state.deleted or master.grid_id not in grids:
+    if known.hidden or master.state.deleted or master.grid_id not in grids:
         return tombstone(kind, known.id, version=master.version, op=master.op)
     return to_wire(known.id, fields=master.state.fields, version=master.version, op=master.op)

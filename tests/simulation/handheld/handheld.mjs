@@ -274,5 +274,6 @@ export class Handheld {
 const moved = (replications) => replications.reduce((sum, replication) => sum + replication.moved, 0);
 
 function describe(error) {
-  return JSON.stringify(error.parameters?.writeError ?? error.message).slice(0, 500);
+  const { validationErrors, writeRow } = error.parameters?.writeError ?? {};
+  return JSON.stringify({ message: error.message.slice(0, 80), validationErrors, writeRow }).slice(0, 2000);
 }

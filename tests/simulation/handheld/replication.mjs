@@ -19,7 +19,7 @@ export class Replication {
     this.pushes = 0;
     this.moved = 0;
     this.lost = true; // perhaps a grid was lost before the app died
-    const { epoch, options, protocol } = device;
+    const { epoch, options, protocol, lives: life } = device;
     this.protocol = protocol;
     this.state = replicateRxCollection({
       collection,
@@ -37,7 +37,7 @@ export class Replication {
     });
     this.state.error$.subscribe((error) => {
       this.complaint = `${error.code} ${JSON.stringify(error.parameters?.errors ?? String(error)).slice(0, 400)}`;
-      device.failed(kind, error);
+      if (life === device.lives) device.failed(kind, error);
     });
   }
 
