@@ -9,9 +9,9 @@ from sqlmodel import Session, select
 
 from backend.core.clock import now
 from backend.core.db import engine_for, transaction
-from backend.core.enums import Kind, SourceType, VerdictKind
+from backend.core.enums import Kind, PhotoState, SourceType, VerdictKind
 from backend.core.ids import new_id
-from backend.models import AuditEntry, Document, PhotoLink, Verdict
+from backend.models import AuditEntry, Document, Photo, PhotoLink, Verdict
 from backend.services.documents import merged_ids
 from tests.desk import Desk, one
 from tests.people import code_of
@@ -155,13 +155,16 @@ def test_more_members_than_a_record_may_have_are_refused(worker: Handheld, desk:
 
 
 def test_photos_and_verdicts_follow(api: TestClient, worker: Handheld, neighbour: Handheld, desk: Desk) -> None:
-    photo = {"photo_id": str(new_id()), "sha256": "0" * 64, "size": 3, "mime": "image/jpeg"}
+    photo: Json = {"photo_id": str(new_id()), "sha256": "0" * 64, "size": 3, "mime": "image/jpeg"}
     first = document(worker.grids()[0], name="合成甲")
     second = document(neighbour.grids()[0], name="合成甲", photos=[photo])
     worker.push("person", first)
     neighbour.push("person", second)
     with transaction(engine_for("zw_worker")) as session:
         session.add(_verdict(session.get_one(Document, UUID(second["id"]))))
+        taken = session.get_one(Photo, UUID(photo["photo_id"]))
+        taken.state = PhotoState.RECEIVED  # From now on only its owner, who is not the survivor's, may link it.
+        session.add(taken)
     path = "/checks/v1/verdicts"
     before = api.get(path, params={"document_id": first["id"]}, headers=desk.headers())
     assert before.json() == []

@@ -194,6 +194,9 @@ def test_a_row_with_an_unknown_grid_is_reviewed_where_its_author_works(
     assert listed["rows"] == []
     assert code_of(desk.client.get(f"/reviews/v1/quarantine/{row['id']}", headers=headers)) == (404, "not_found")
     assert desk.decide(row, "release", "in_order").json()["because"] == "unknown_grid"
+    far = one("SELECT id FROM grid WHERE starts_with(id, '440304') ORDER BY id LIMIT 1")
+    moved = desk.decide(row, "correct", "grid_corrected", login="supervisor-pingshan", fields={"grid_id": far})
+    assert (code_of(moved), moved.json()["because"]) == ((409, "row_not_taken"), "out_of_scope")
     answer = desk.decide(row, "correct", "grid_corrected", fields={"grid_id": worker.grids()[0]})
     assert answer.json()["outcome"] == "applied"
     (record,) = worker.pull("person")
