@@ -10,7 +10,8 @@ from backend.api.fields import Moment
 from backend.api.records import not_kept
 from backend.core.enums import ConflictState, Hardness, Kind, QuarantineCode, QuarantineState
 from backend.services.sessions import Caller
-from sync import conflicts, joining, quarantine, release, resolution
+from sync import conflicts, dangling, joining, quarantine, release, resolution
+from sync.dangling import DanglingPage
 from sync.join_schemas import JoinAsked, Joins, JoinView, PartAsked
 from sync.quarantine_schemas import (
     Correction,
@@ -274,3 +275,14 @@ def part(
     parted = joining.part(session, caller=caller, survivor_id=document_id, version=version, asked=body)
     response.headers["ETag"] = f'"{parted.survivor_version}"'
     return parted
+
+
+@router.get("/dangling", summary="悬空引用 · references to records that are not there")
+def dangling_references(
+    session: DbSession,
+    caller: Annotated[Caller, Depends(allowed("reviews.dangling"))],
+    after: After = None,
+    limit: Limit = 100,
+) -> DanglingPage:
+    """Such as a person whose house never came, or was deleted. They are reported, never refused."""
+    return dangling.dangling(session, caller=caller, after=after, limit=limit)

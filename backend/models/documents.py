@@ -21,7 +21,8 @@ class Document(SQLModel, table=True):
     Blind indexes: `id_index` (id type and number), `phone_index`, `block_index` (birth date and surname). For kinds
     without personal keys `natural_key` is the house code, USCC or component id. `h3_cell` is the H3 cell at
     resolution 9 of the location of kinds whose place is not personal. `merged_into` names the record that this one was
-    found to be a duplicate of; it counts only while this one is deleted.
+    found to be a duplicate of; it counts only while this one is deleted. `link_index` is a blind index too: of the
+    record that a soft reference names, and of a record's own id where it can be named (`LINKS`, services/records.py).
     """
 
     __tablename__ = "document"
@@ -29,6 +30,7 @@ class Document(SQLModel, table=True):
         Index("ix_document_grid_id_kind", "grid_id", "kind"),
         Index("ix_document_kind_natural_key", "kind", "natural_key"),
         Index("ix_document_kind_h3_cell", "kind", "h3_cell"),
+        Index("ix_document_kind_link_index", "kind", "link_index"),
         Index("ix_document_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     )
 
@@ -43,6 +45,7 @@ class Document(SQLModel, table=True):
     id_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
     phone_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
     block_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    link_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     natural_key: str | None = Field(default=None, max_length=64)
     h3_cell: str | None = Field(default=None, max_length=16)
     account_id: UUID | None = Field(default=None, foreign_key="account.id")

@@ -1,6 +1,6 @@
 """From a record's fields to its row and back: what is public, what is sealed, and what can be searched blindly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,8 @@ from backend.kinds.geodesy import SCALE
 from backend.services.sealing import Path, Shares, Subject, Vault, entries_of, human
 
 H3_RESOLUTION = 9
+LINKS: Mapping[Kind, tuple[str, Kind]] = {Kind.PERSON: ("house_id", Kind.HOUSE)}
+"""Soft references between kinds: the field that names a record of another kind. They replicate independently."""
 COMPOUND_SURNAMES = frozenset(
     "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔 申屠 "
     "公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 令狐 百里 呼延 东郭 南门".split()
@@ -29,6 +31,7 @@ class Indexes:
     id_index: bytes | None = None
     phone_index: bytes | None = None
     block_index: bytes | None = None
+    link_index: bytes | None = None
     natural_key: str | None = None
     h3_cell: str | None = None
 
@@ -96,7 +99,7 @@ def seal_rows(
     split_rows = [split(*row) for row in rows]
     vault.provide(subject for _, shares in split_rows for subject in shares)
     return [
-        SealedRow(body, vault.seal_shares(shares, context=context_of(document_id)), indexes(kind, fields))
+        SealedRow(body, vault.seal_shares(shares, context=context_of(document_id)), indexes(kind, fields, document_id))
         for (kind, document_id, fields), (body, shares) in zip(rows, split_rows, strict=True)
     ]
 
@@ -111,20 +114,34 @@ def open_rows(session: Session, rows: Sequence[StoredRow], *, vault: Vault | Non
     ]
 
 
-def indexes(kind: Kind, fields: Document) -> Indexes:
-    """The search keys of a record."""
+def indexes(kind: Kind, fields: Document, document_id: UUID | None = None) -> Indexes:
+    """The search keys of a record; of one that is stored, with its id, also what it refers to."""
     spec = KINDS[kind]
     natural = fields.get(spec.natural_key) if spec.natural_key else None
     natural = natural if isinstance(natural, str) and natural else None
     cell = cell_of(fields.get("location")) if "location" in spec.public else None
     if not spec.subject_is_human:
-        return Indexes(natural_key=natural, h3_cell=cell)
+        return Indexes(natural_key=natural, h3_cell=cell, link_index=link_index(kind, fields, document_id))
     identity = identity_of(fields)
     return Indexes(
         id_index=id_index(identity) if identity else None,
         phone_index=phone_index(fields.get("phone")),
         block_index=block_index(fields.get("name"), fields.get("birth_date")),
+        link_index=link_index(kind, fields, document_id),
     )
+
+
+def link_index(kind: Kind, fields: Document, document_id: UUID | None) -> bytes | None:
+    """The blind index of the record that this one refers to, or of this one where others refer to its kind.
+
+    Where somebody lives is personal, so the reference stands nowhere in the open.
+    """
+    if kind in LINKS:
+        name, target = LINKS[kind]
+        named = fields.get(name)
+        return key_ring().blind_index("link", target.value, named) if isinstance(named, str) and named else None
+    is_named = document_id is not None and any(target is kind for _, target in LINKS.values())
+    return key_ring().blind_index("link", kind.value, str(document_id)) if is_named else None
 
 
 def id_index(identity: Identity) -> bytes:

@@ -89,6 +89,7 @@ def _joins(cell: Cell) -> Ask:
 
 
 CALLS = {
+    "reviews.dangling": Call(lambda _: Ask("GET", "/reviews/v1/dangling")),
     "reviews.conflicts": Call(
         lambda _: Ask("GET", "/reviews/v1/conflicts", {"params": {"limit": 200}}), places=PLACES, granted=_lists
     ),
