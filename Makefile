@@ -48,7 +48,7 @@ simulate: $(VENV)/.stamp-test ## 同步协议的模型历史（HISTORIES=1000 SE
 simulate-api: $(VENV)/.stamp-test ## 同样的历史跑真实接口与数据库（HISTORIES=1000 SEED=0）· the same histories on the real API
 	@exec $(PY) -m bench.simulate_api --histories $(or $(HISTORIES),1000) --seed $(or $(SEED),0)
 
-.PHONY: canaries bench-feed bench-sealing bench-trust
+.PHONY: canaries bench-feed bench-sealing bench-sync bench-trust
 canaries: $(VENV)/.stamp-test ## 一万个合成身份走遍全流程，逐字节查找 · 10,000 synthetic identities, then every byte searched for them
 	@exec $(PY) -m bench.canaries $(ARGS)
 
@@ -57,6 +57,9 @@ bench-sealing: $(VENV)/.stamp-test ## 加密算法的速度 · what the ciphers 
 
 bench-feed: $(VENV)/.stamp-test ## 变更流约束的开销 · what it costs that no change goes unheard
 	@exec $(PY) -m bench.feed_wall $(ARGS)
+
+bench-sync: $(VENV)/.stamp-test ## 同步速度：对比 Kinto、PouchDB 与数据库极限 · push and pull next to Kinto, PouchDB and the raw limit
+	@exec $(PY) -m bench.sync $(ARGS)
 
 bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的影响 · what encryption, audit and authorisation cost
 	@exec $(PY) -m bench.trust $(ARGS)

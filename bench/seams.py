@@ -87,7 +87,13 @@ def _any_key(_self: sealing.Vault, subject: Subject) -> crypto.DataKey:
 def without_encryption() -> None:
     """Personal values are stored readable."""
     replaced = {"load": _no_keys, "provide": _no_keys, "seal": _encode, "open": _decode, "holds": _all_held}
-    replaced |= {"seal_shares": _encode_shares, "fill": _fill, "erased": _none_erased, "key_of": _any_key}
+    replaced |= {
+        "seal_shares": _encode_shares,
+        "fill": _fill,
+        "ask": _no_keys,
+        "erased": _none_erased,
+        "key_of": _any_key,
+    }
     for vault in (sealing.Vault, registry_sealing.BulkVault):
         for name, function in replaced.items():
             setattr(vault, name, function)

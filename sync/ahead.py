@@ -6,9 +6,9 @@ epoch before anything else (`backend.services.epoch`); this is for the client th
 
 from collections.abc import Mapping
 
-from sqlalchemy import text
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.errors import ZhiwangError
 
 
@@ -27,10 +27,9 @@ def refuse_ahead(session: Session, *, asked: Mapping[str, tuple[int, int]], held
     claimed = {grid: seq for grid, (epoch, seq) in asked.items() if seq > 0 and held.get(grid) == epoch}
     if not claimed:
         return
-    rows = session.connection().execute(_REACHED, {"grids": list(claimed)})
-    reached = {row.grid_id: row.seq for row in rows}
+    reached: dict[str, int] = dict(statements.rows(session, _REACHED, {"grids": list(claimed)}))
     if any(seq > reached.get(grid, 0) for grid, seq in claimed.items()):
         raise CheckpointAhead
 
 
-_REACHED = text("SELECT grid_id, seq FROM feed_counter WHERE grid_id = ANY(:grids)")
+_REACHED = "SELECT CAST(grid_id AS text), seq FROM feed_counter WHERE grid_id = ANY(%(grids)b::text[])"

@@ -267,6 +267,8 @@ def _hold(batch: Batch, row: Incoming, code: QuarantineCode, fingerprint: bytes)
 
 def _current(batch: Batch, known: Known, row: Incoming) -> list[Document]:
     """The authoritative document where it differs from the pushed one (rule 3), as far as the caller may see it."""
+    if _stands_as_pushed(batch, known, row):
+        return []
     document = _shown(batch, known, row.op)
     return [document] if differs(row.wire, document) else []
 
@@ -274,6 +276,18 @@ def _current(batch: Batch, known: Known, row: Incoming) -> list[Document]:
 def _shown(batch: Batch, known: Known, op: UUID) -> Document:
     document = visible(batch.kind, known, grids=batch.scope.held, op=op)
     return in_form(batch.kind, document, batch.schema_version)
+
+
+def _stands_as_pushed(batch: Batch, known: Known, row: Incoming) -> bool:
+    """Whether the very state that was pushed is the master, so that there is nothing to compare."""
+    master = known.master
+    return (
+        row.as_it_came
+        and master is not None
+        and master.state is row.state
+        and master.op == row.op
+        and master.grid_id in batch.scope.held
+    )
 
 
 def visible(kind: Kind, known: Known, *, grids: Set[str], op: UUID) -> Document:

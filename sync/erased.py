@@ -1,22 +1,36 @@
 """Rows about people who were erased: nothing of them is kept but that they came."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sqlmodel import Session
 
 from backend.services.erased import named_in
-from backend.services.sealing import Subject, erased_among
+from backend.services.sealing import Subject, Vault
 from sync.schemas import Incoming, Refused
 from sync.wire import leniently, scraped
 
 IDENTITY = ("id_type", "id_number")
 
 
-def erased_rows(session: Session, rows: Sequence[Incoming | Refused]) -> frozenset[int]:
-    """The positions of rows that belong to an erased document, or name an erased human anywhere in them."""
+def ask_erased(vault: Vault, rows: Sequence[Incoming | Refused]) -> Callable[[], frozenset[int]]:
+    """Ask for the keys of all subjects that the rows name; the answer are the positions of the rows of erased ones.
+
+    A row belongs to an erased document, or names an erased human anywhere in it.
+    """
     named = [set(_named_by(row)) for row in rows]
-    gone = erased_among(session, set().union(*named))
-    return frozenset(place for place, subjects in enumerate(named) if subjects & gone)
+    everybody = set().union(*named)
+    vault.ask(everybody)
+
+    def answer() -> frozenset[int]:
+        gone = vault.erased(everybody)
+        return frozenset(place for place, subjects in enumerate(named) if subjects & gone) if gone else frozenset()
+
+    return answer
+
+
+def erased_rows(session: Session, rows: Sequence[Incoming | Refused]) -> frozenset[int]:
+    """The same at once."""
+    return ask_erased(Vault(session), rows)()
 
 
 def _named_by(row: Incoming | Refused) -> Iterator[Subject]:

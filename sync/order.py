@@ -7,9 +7,9 @@ nobody would be told. Neither clocks nor ops tell the two apart, so a device num
 
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.enums import Kind
 from backend.core.errors import ZhiwangError
 
@@ -32,15 +32,13 @@ def take_turn(session: Session, *, device_id: UUID, kind: Kind, number: int | No
     if number is None:
         return
     given = {"device": device_id, "kind": kind.value, "number": number}
-    if session.connection().execute(_TAKE, given).scalar() is None:
+    if not statements.rows(session, _TAKE, given):
         raise PushOutOfOrder
 
 
-_TAKE = text(
-    """
-    INSERT INTO device_push (device_id, kind, number) VALUES (:device, :kind, :number)
+_TAKE = """
+    INSERT INTO device_push (device_id, kind, number) VALUES (%(device)s, %(kind)s::text, %(number)s)
     ON CONFLICT (device_id, kind) DO UPDATE SET number = excluded.number
     WHERE device_push.number <= excluded.number
     RETURNING number
-    """
-)
+"""

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from msgspec.json import decode
 from sqlalchemy import text
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import Kind, Role
 from backend.core.errors import Forbidden
@@ -44,7 +46,7 @@ class _StoredFeed:
 
     def touched(self, grid_id: str, *, after: int, room: int) -> Sequence[tuple[UUID, int]]:
         given = {"grid": grid_id, "kind": self.kind.value, "seq": after, "room": room}
-        return [(row.document_id, row.seq) for row in self.session.connection().execute(_TOUCHED, given)]
+        return [(document_id, number) for document_id, number in statements.rows(self.session, _TOUCHED, given)]
 
     def left(self, grid_id: str, *, seq: int, after: UUID, room: int) -> Sequence[UUID]:
         given = {"grid": grid_id, "kind": self.kind.value, "seq": seq, "last": after, "room": room}
@@ -80,13 +82,12 @@ def _lost(
 
 def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]) -> list[Document]:
     """The documents in the order of the page, as they are now, or tombstones."""
-    rows = list(session.connection().execute(_DOCUMENTS, {"ids": ids}))
-    seen = [row for row in rows if not row.deleted and row.grid_id in held]
-    vault = Vault(session)
-    opened = open_rows(session, [StoredRow(row.id, row.body, row.sealed) for row in seen], vault=vault)
+    found = statements.rows(session, _DOCUMENTS, {"ids": ids})
+    seen = [(StoredRow(row[0], decode(row[4]), row[5]), *row[1:4]) for row in found if row[6] in held]
+    opened = open_rows(session, [stored for stored, *_ in seen], vault=Vault(session), fresh=True)
     live = {
-        row.id: to_wire(row.id, fields=fields, version=row.version, op=row.op)
-        for row, fields in zip(seen, opened, strict=True)
+        stored.id: to_wire(name, fields=fields, version=version, op=op)
+        for (stored, name, version, op), fields in zip(seen, opened, strict=True)
     }
     gone = [document_id for document_id in ids if document_id not in live]
     tombstones = {
@@ -96,11 +97,10 @@ def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]
     return [live.get(document_id) or tombstones[document_id] for document_id in ids]
 
 
-_TOUCHED = text(
-    """
-    SELECT document_id, seq FROM feed WHERE grid_id = :grid AND kind = :kind AND seq > :seq ORDER BY seq LIMIT :room
-    """
-)
+_TOUCHED = """
+    SELECT document_id, seq FROM feed
+    WHERE grid_id = %(grid)s::text AND kind = %(kind)s::text AND seq > %(seq)s ORDER BY seq LIMIT %(room)s
+"""
 _GONE = text(
     """
     SELECT document_id FROM feed
@@ -113,5 +113,8 @@ _GONE = text(
     ORDER BY document_id LIMIT :room
     """
 )
-_DOCUMENTS = text("SELECT id, grid_id, version, op, deleted, body, sealed FROM document WHERE id = ANY(:ids)")
+_DOCUMENTS = """
+    SELECT id, CAST(id AS text), version, CAST(op AS text), CAST(body AS text), sealed, CAST(grid_id AS text)
+    FROM document WHERE id = ANY(%(ids)b::uuid[]) AND NOT deleted
+"""
 _VERSIONS = text("SELECT id, version, op, merged_into FROM zw_versions(CAST(:ids AS uuid[]))")

@@ -62,6 +62,7 @@ class Incoming:
     `content` is what tells this mutation from another one under the same `op`, in the current form, so that a client
     that was updated in between says the same; `raw` is the whole row as it came. Where it came in an older form its
     state is not whole before `projection.lift`.
+    `as_it_came`: nothing in `state` was brought to another form, so that, stored, it is what the client sent.
     """
 
     id: UUID
@@ -71,6 +72,7 @@ class Incoming:
     content: bytes
     wire: Document
     raw: bytes
+    as_it_came: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def _read_row(spec: KindSpec, raw: bytes, version: int) -> Incoming | Refused:
 def _checked(
     spec: KindSpec, raw: bytes, row: dict[str, Any], document: Document, document_id: UUID, op: UUID, version: int
 ) -> Incoming | Refused:
-    pushed = {name: value for name, value in document.items() if not _is_envelope(name)}
+    # Underscore keys are the client library's own (`_attachments` after a local migration) and are ignored.
+    pushed = {name: value for name, value in document.items() if name not in ENVELOPE and name[:1] != "_"}
     fields = projection.up(spec.kind, pushed, version)
     deleted = document.get("_deleted", False)
     places = [] if deleted is True else faults(spec, fields)
@@ -128,7 +131,8 @@ def _checked(
         return Refused(QuarantineCode.INVALID, raw, places, *_ids_of(row, raw))
     content = content_of(document_id, op, fields, deleted=deleted)
     state = State({} if deleted else normalised(spec, fields), deleted)
-    return Incoming(document_id, op, state, _assumed_op(row), content, document, raw)
+    as_it_came = state.fields is pushed
+    return Incoming(document_id, op, state, _assumed_op(row), content, document, raw, as_it_came)
 
 
 def content_of(document_id: UUID, op: UUID, fields: Document, *, deleted: bool) -> bytes:
@@ -136,15 +140,10 @@ def content_of(document_id: UUID, op: UUID, fields: Document, *, deleted: bool) 
     return msgspec.json.encode([document_id, op, fields, deleted], order="sorted")
 
 
-def _is_envelope(name: str) -> bool:
-    """Underscore keys are the client library's own (`_attachments` after a local migration) and are ignored."""
-    return name in ENVELOPE or name.startswith("_")
-
-
 def faults(spec: KindSpec, fields: Document) -> list[str]:
     """Where the fields break the kind's model, as `place: kind of fault`; values are never quoted."""
     try:
-        spec.model.model_validate(fields)
+        spec.model.__pydantic_validator__.validate_python(fields)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in found][:MAX_PLACES]
@@ -190,7 +189,7 @@ def _uuid(value: Any) -> UUID | None:
     return parsed if parsed is not None and str(parsed) == value else None
 
 
-def to_wire(document_id: UUID, *, fields: Document, version: int, op: UUID) -> Document:
+def to_wire(document_id: UUID | str, *, fields: Document, version: int, op: UUID | str) -> Document:
     """A document as the client holds it."""
     return {"id": str(document_id), **fields, "rev": version, "op": str(op), "_deleted": False}
 

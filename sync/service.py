@@ -25,7 +25,7 @@ from backend.services.sealing import Vault
 from backend.services.sessions import Caller
 from sync import core, feed, ownership, review, store
 from sync.core import Batch, Scope
-from sync.erased import erased_rows
+from sync.erased import ask_erased
 from sync.known import Author, Known, Touch, Wanted, Written
 from sync.order import take_turn
 from sync.rules import State
@@ -49,12 +49,13 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
     wanted = core.wanted(rows)
     with together(session):
         erased.hold_off(session)
-        gone = erased_rows(session, rows)
+        gone = ask_erased(vault, rows)
         lock(session, (row.document_id for row in wanted))
+        held = territory.ask_held_grids(session, caller.account_id, at=moment)
         known = store.read(session, wanted, device_id=caller.device_id, vault=vault)
-    scope = _scope(session, caller=caller, rows=rows, known=known, moment=moment)
+    scope = _scope(session, held(), caller=caller, rows=rows, known=known, moment=moment)
     batch = _batch(kind, scope, client_time=claims.client_time, version=claims.schema_version)
-    answer = core.take_rows(batch, rows, known=known, erased=gone)
+    answer = core.take_rows(batch, rows, known=known, erased=gone())
     write = _ready(session, batch, author=Author(caller.account_id, caller.device_id), moment=moment, vault=vault)
     with together(session):
         write()
@@ -171,6 +172,7 @@ def push_reviewed(
 
 def _scope(
     session: Session,
+    held: Mapping[str, int],
     *,
     caller: Caller,
     rows: Sequence[Incoming | Refused],
@@ -178,7 +180,6 @@ def _scope(
     moment: datetime,
 ) -> Scope:
     """The caller's grids. Which ones he held once, and which exist, is asked only where a row lies outside of them."""
-    held = territory.held_grids(session, caller.account_id, at=moment)
     entered = (row.state.fields.get("grid_id") for row in rows if isinstance(row, Incoming))
     named = {grid_id for grid_id in entered if grid_id is not None} - held.keys()
     stored = {entry.master.grid_id for entry in known.values() if entry.master} - held.keys()

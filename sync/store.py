@@ -88,7 +88,7 @@ def _read_contents(
     stored = [StoredRow(document_id, decode(body), sealed) for _, document_id, _, _, _, body, sealed, _ in rows]
     contents: dict[UUID, Document] = {}
     for (what, document_id, version, op, deleted, _, _, grid_id), fields in zip(
-        rows, open_rows(session, stored, vault=vault), strict=True
+        rows, open_rows(session, stored, vault=vault, fresh=True), strict=True
     ):
         if what == MASTER:
             contents[document_id] = fields

@@ -5,15 +5,16 @@ FastAPI runs the code after `yield` of an ordinary dependency once the response 
 it to that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Header
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlmodel import Session
 
 from backend.api.fields import REQUIRED
-from backend.core.db import engine_for, transaction
+from backend.core.db import engine_for
 from backend.core.errors import Malformed, PreconditionRequired, Unauthenticated
 from backend.services.permissions import admit
 from backend.services.sessions import Caller, identify
@@ -23,33 +24,54 @@ VERSION_DIGITS = 9
 _bearer = HTTPBearer(auto_error=False, description="Access token of /auth/v1")
 
 
-def database_session() -> Iterator[Session]:
-    """One transaction for one request."""
-    with transaction(engine_for("zw_api")) as session:
+async def database_session() -> AsyncIterator[Session]:
+    """One transaction for one request. It connects when it is first used, in the thread of whoever does.
+
+    Waiting for the pool, the commit and the rollback are not for the event loop; each thread costs a push more than
+    what it does there, so both ends take no more than one.
+    """
+    session = Session(engine_for("zw_api"))
+    try:
         yield session
+    except BaseException:
+        await _in_thread(session.close)
+        raise
+    await _in_thread(_finish, session)
+
+
+async def _in_thread(function: Callable[..., None], *arguments: Session) -> None:
+    """Also where the request was cancelled meanwhile, or all threads wait for connections: this one gives one back."""
+    with CancelScope(shield=True):
+        await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))
+
+
+def _finish(session: Session) -> None:
+    with session:
+        session.commit()
 
 
 DbSession = Annotated[Session, Depends(database_session, scope="function")]
 
 
-def current_caller(
-    session: DbSession, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def current_caller(session: DbSession, credentials: Credentials) -> Caller:
     """Who is calling, read afresh for each request, so that a revocation holds from the next one on."""
     if credentials is None:
         raise Unauthenticated
     return identify(session, credentials.credentials)
 
 
-def allowed(operation: str) -> Callable[[Session, Caller], Caller]:
+def allowed(operation: str) -> Callable[[Session, HTTPAuthorizationCredentials | None], Caller]:
     """The one dependency of a route that needs a login: gives the caller, with the reach of this operation.
 
     `Unauthenticated` without a login that stands, `Forbidden` where the caller's role has no cell in
     `permissions.csv`. What lies outside the reach is for the services and the row policies to leave out.
     """
 
-    def check(session: DbSession, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-        return admit(session, caller, operation)
+    def check(session: DbSession, credentials: Credentials) -> Caller:
+        return admit(session, current_caller(session, credentials), operation)
 
     check.operation = operation  # type: ignore[attr-defined]
     return check

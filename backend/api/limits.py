@@ -9,8 +9,10 @@ him, which is why that one is generous; wrong passwords are counted more strictl
 
 import math
 import time
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
-from typing import NamedTuple
+from threading import Timer
+from typing import Any, NamedTuple
 
 import jwt
 from limits import RateLimitItem, parse
@@ -28,6 +30,7 @@ REFRESH = "/auth/v1/refresh"
 LOGINS = ("/auth/v1/login", "/auth/v1/enrol")
 HOOK = "/channels/wechat"
 OFTEN = ("/sync/", "/media/")
+SWEEP_SECONDS = 10.0
 SENSITIVE = frozenset({"exports", "imports", "rejects", "search", "unmask", "access-requests", "erasures"})
 """A path with one of these words gives or takes much at once, or shows what is otherwise masked."""
 
@@ -45,7 +48,7 @@ class RateLimits:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._rates = rates(settings)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(_Counts())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -56,6 +59,34 @@ class RateLimits:
                 await render(TooManyRequests(retry_after=max(1, math.ceil(wait))))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class _Sweep:
+    """Forgets counts that ran out, in the call that comes first once it is due."""
+
+    def __init__(self, sweep: Callable[[], None]) -> None:
+        self._sweep = sweep
+        self._due = 0.0
+
+    def is_alive(self) -> bool:
+        return time.monotonic() < self._due
+
+    def start(self) -> None:
+        self._due = time.monotonic() + SWEEP_SECONDS
+        self._sweep()
+
+
+class _Counts(MemoryStorage):
+    """The library's counts in memory, without its timer: that one is a new thread for nearly every call."""
+
+    @property
+    def timer(self) -> Any:
+        """What the library starts before it counts, where it is no longer alive."""
+        return self._timer
+
+    @timer.setter
+    def timer(self, timer: Timer) -> None:
+        self._timer = _Sweep(timer.function)
 
 
 def rates(settings: Settings) -> dict[str, RateLimitItem]:

@@ -30,7 +30,7 @@ from sync.streams import Follower
 router = APIRouter(prefix="/sync/v1", tags=["同步 sync"])
 
 
-def claims(
+async def claims(
     x_schema_version: Annotated[int | None, Header(ge=0, le=10_000)] = None,
     x_client_time: Annotated[ClockReading | None, Header()] = None,
     x_waiting: Annotated[int | None, Header(ge=0, le=1_000_000)] = None,

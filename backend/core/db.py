@@ -4,21 +4,30 @@ Each process runs under a database role of its own, whatever login its address n
 worker as `zw_worker`. Neither owns a table nor passes row-level security; only Alembic logs in as an owner.
 """
 
+import select
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session as BaseSession
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.settings import get_settings
 
 Role = Literal["zw_api", "zw_worker"]
 AfterCommit = Callable[[], None]
 
+LONG_REST_SECONDS = 15.0
+
+_RESTS_SINCE = "zhiwang_rests_since"
 _AFTER_COMMIT = "zhiwang_after_commit"
 _ACTING = "zhiwang_acting_as"
 
@@ -34,14 +43,42 @@ def make_engine(address: str, *, role: Role) -> Engine:
     A statement may take 60 s and a lock 10 s: longer means a fault, and the caller is told to come again.
     """
     start = f"-c role={role} -c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s"
-    return create_engine(
+    engine = create_engine(
         dialect_url(address),
-        pool_pre_ping=True,
         connect_args={"options": start, "application_name": f"zhiwang-{role}"},
         pool_size=10,
         max_overflow=10,
         pool_timeout=10,
     )
+    event.listen(engine, "checkin", _note_rest)
+    event.listen(engine, "checkout", _check_rested)
+    return engine
+
+
+def _note_rest(_: object, record: ConnectionPoolEntry) -> None:
+    record.info[_RESTS_SINCE] = time.monotonic()
+
+
+def _check_rested(driver: Any, record: ConnectionPoolEntry, _: object) -> None:
+    """Hand out no connection that broke while it rested; the pool then makes another.
+
+    A server that goes says so, and its farewell waits in the socket: looking there costs nothing. A question and its
+    answer before each transaction would cost more than most transactions; it is asked after a longer rest only, in
+    which a firewall may have forgotten the connection without a word.
+    """
+    rested = time.monotonic() - record.info.get(_RESTS_SINCE, time.monotonic())
+    if driver.closed or rested > LONG_REST_SECONDS or _has_something_to_say(driver.fileno()):
+        try:
+            driver.execute("SELECT")
+            driver.rollback()
+        except psycopg.Error as error:
+            raise DisconnectionError from error
+
+
+def _has_something_to_say(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @lru_cache(maxsize=2)
@@ -76,8 +113,8 @@ def act_as(session: BaseSession, settings: Mapping[str, str]) -> None:
 
 
 def _tell(connection: Connection, settings: Mapping[str, str]) -> None:
-    calls = ", ".join(f"set_config('zw.{name}', :{name}, true)" for name in settings)
-    connection.execute(text(f"SELECT {calls}"), dict(settings))
+    calls = ", ".join(f"set_config('zw.{name}', %({name})s, true)" for name in settings)
+    statements.execute_on(connection, f"SELECT {calls}", settings)
 
 
 @event.listens_for(BaseSession, "after_begin")

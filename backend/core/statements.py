@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
@@ -18,32 +19,39 @@ Row = tuple[Any, ...]
 
 def raw_connection(session: Session) -> psycopg.Connection[Any]:
     """The driver's own connection, in the session's transaction."""
-    raw = session.connection().connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    return raw
+    return _driver(session.connection())
 
 
 class Answer:
     """What a statement gave. Inside `together` it is there once the block has ended."""
 
-    __slots__ = ("_cursor", "_query", "_session")
+    __slots__ = ("_connection", "_cursor", "_query")
 
-    def __init__(self, session: Session, cursor: psycopg.Cursor[Row], query: str) -> None:
-        self._session = session
+    def __init__(self, connection: Connection, cursor: psycopg.Cursor[Row], query: str) -> None:
+        self._connection = connection
         self._cursor = cursor
         self._query = query
 
     def rows(self) -> list[Row]:
         """All rows, for a statement that gives rows."""
-        with _as_sqlalchemy(self._session, self._query):
+        try:
             return self._cursor.fetchall()
+        except psycopg.Error as error:
+            raise _wrapped(self._connection, self._query, error) from error
 
 
 def execute(session: Session, query: str, values: Mapping[str, Any] | None = None) -> Answer:
     """Run one statement. The errors are `sqlalchemy.exc.DBAPIError` and its kinds."""
-    with _as_sqlalchemy(session, query):
-        cursor = raw_connection(session).cursor(binary=True)
-        return Answer(session, cursor.execute(query, values), query)
+    return execute_on(session.connection(), query, values)
+
+
+def execute_on(connection: Connection, query: str, values: Mapping[str, Any] | None = None) -> Answer:
+    """The same where there is no session at hand."""
+    try:
+        cursor = _driver(connection).cursor(binary=True)
+        return Answer(connection, cursor.execute(query, values), query)
+    except psycopg.Error as error:
+        raise _wrapped(connection, query, error) from error
 
 
 def rows(session: Session, query: str, values: Mapping[str, Any] | None = None) -> list[Row]:
@@ -58,21 +66,22 @@ def together(session: Session) -> Iterator[None]:
     They run in order, each with a snapshot of its own. The first that fails is raised at the latest at the end of the
     block. Nothing inside may go through SQLAlchemy, which would take an answer that is still to come for an empty one.
     """
-    with _as_sqlalchemy(session, "a pipeline"), raw_connection(session).pipeline():
-        yield
-
-
-@contextmanager
-def _as_sqlalchemy(session: Session, query: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise _wrapped(session, query, error) from error
-
-
-def _wrapped(session: Session, query: str, error: psycopg.Error) -> BaseException:
-    """The error as SQLAlchemy would have raised it; a connection that broke goes back to no pool."""
     connection = session.connection()
+    try:
+        with _driver(connection).pipeline():
+            yield
+    except psycopg.Error as error:
+        raise _wrapped(connection, "a pipeline", error) from error
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    return raw
+
+
+def _wrapped(connection: Connection, query: str, error: psycopg.Error) -> BaseException:
+    """The error as SQLAlchemy would have raised it; a connection that broke goes back to no pool."""
     driver: Any = error
     broken = connection.dialect.is_disconnect(driver, connection.connection.dbapi_connection, None)
     if broken:

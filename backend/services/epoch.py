@@ -9,6 +9,7 @@ import secrets
 
 from sqlmodel import Session
 
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.errors import ZhiwangError
 from backend.models import ServerState
@@ -28,7 +29,8 @@ class EpochChanged(ZhiwangError):
 
 def current_epoch(session: Session) -> str:
     """The epoch of this server. A migration writes the first one."""
-    return session.get_one(ServerState, NAME).value
+    ((value,),) = statements.rows(session, "SELECT value FROM server_state WHERE name = %(name)s", {"name": NAME})
+    return str(value)
 
 
 def check_epoch(session: Session, claimed: str | None) -> str:

@@ -32,10 +32,11 @@ def named_in(value: Any) -> Iterator[Subject]:
         identity = identity_of(value)
         if identity is not None:
             yield human(identity.id_type, identity.id_number)
-        for item in value.values():
-            yield from named_in(item)
-    elif isinstance(value, list):
-        for item in value:
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for item in value:
+        if isinstance(item, dict | list):
             yield from named_in(item)
 
 

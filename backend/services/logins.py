@@ -73,7 +73,9 @@ def log_in(session: Session, attempt: Attempt) -> LoggedIn:
     audit.record(session, actor=str(account.id), action="login", object_type="account", object_id=str(account.id))
     return LoggedIn(
         tokens=sessions.open_family(session, account_id=account.id, device_id=None),
-        pending=sessions.pending(account, role, has_factor=has_factor),
+        pending=sessions.pending(
+            role, temporary=account.password_temporary, set_at=account.password_set_at, has_factor=has_factor
+        ),
         known_client=client or login_limits.known_client(account.id),
     )
 

@@ -104,13 +104,19 @@ def seal_rows(
     ]
 
 
-def open_rows(session: Session, rows: Sequence[StoredRow], *, vault: Vault | None = None) -> list[Document]:
-    """The fields of a batch of rows. What belongs to an erased subject is missing from them."""
+def open_rows(
+    session: Session, rows: Sequence[StoredRow], *, vault: Vault | None = None, fresh: bool = False
+) -> list[Document]:
+    """The fields of a batch of rows. What belongs to an erased subject is missing from them.
+
+    `fresh`: the bodies were made for this call and may be filled, not copied.
+    """
     vault = vault or Vault(session)
     blobs = [entries_of(row.sealed) for row in rows]
     vault.load({subject for blob in blobs for subject, _ in blob})
     return [
-        vault.fill(_copied(row.body), blob, context=context_of(row.id)) for row, blob in zip(rows, blobs, strict=True)
+        vault.fill(row.body if fresh else _copied(row.body), blob, context=context_of(row.id))
+        for row, blob in zip(rows, blobs, strict=True)
     ]
 
 

@@ -74,14 +74,34 @@ class Vault:
         self._ring = ring or key_ring()
         self._keys: dict[Subject, DataKey] = {}
         self._erased: set[Subject] = set()
+        self._absent: set[Subject] = set()
+        self._asked: list[tuple[Sequence[Subject], statements.Answer]] = []
+
+    def ask(self, subjects: Iterable[Subject]) -> None:
+        """Ask for the keys of these subjects; the answer is heard when it is first needed (`statements.together`).
+
+        Those that have none are remembered too: `provide` makes theirs without asking again.
+        """
+        wanted = sorted(set(subjects) - self._keys.keys() - self._erased)
+        if wanted:
+            self._asked.append((wanted, statements.execute(self._session, _SELECT, {"subjects": wanted})))
+
+    def _hear(self) -> None:
+        while self._asked:
+            wanted, answer = self._asked.pop()
+            self._take(answer.rows())
+            self._absent.update(set(wanted) - self._keys.keys() - self._erased)
 
     def load(self, subjects: Iterable[Subject]) -> None:
         """Read the keys of these subjects. Subjects without a key stay unknown: their data cannot be opened."""
+        self._hear()
         wanted = sorted(set(subjects) - self._keys.keys() - self._erased)
-        if not wanted:
-            return
+        if wanted:
+            self._take(statements.rows(self._session, _SELECT, {"subjects": wanted}))
+
+    def _take(self, rows: Iterable[statements.Row]) -> None:
         wrapped: dict[Subject, bytes] = {}
-        for subject, key in statements.rows(self._session, _SELECT, {"subjects": wanted}):
+        for subject, key in rows:
             if key is None:
                 self._erased.add(subject)
             else:
@@ -102,12 +122,14 @@ class Vault:
         missing = sorted(wanted - self._keys.keys())
         if missing:
             self._make(missing)
+            self._absent.difference_update(missing)
             self.load(missing)
 
     def erased(self, subjects: Iterable[Subject]) -> set[Subject]:
         """Those of the subjects that were erased; the keys of the others are read on the way."""
+        self._hear()
         wanted = set(subjects)
-        self.load(wanted)
+        self.load(wanted - self._absent)
         return wanted & self._erased
 
     def _make(self, missing: Sequence[Subject]) -> None:

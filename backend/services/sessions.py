@@ -12,18 +12,19 @@ Each request reads session, account, posting and device afresh, so that whatever
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy
 from sqlmodel import Session, col, select, update
 
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import Reach, Role
 from backend.core.errors import NotFound, Unauthenticated, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Account, Device, Posting, SecondFactor, SessionFamily
+from backend.models import Account, Device, Posting, SessionFamily
 from backend.services import audit
 from backend.services.passwords import hash_password, is_due
 from backend.services.postings import in_force
@@ -232,39 +233,54 @@ def _is_honest_repeat(family: SessionFamily, generation: int) -> bool:
 def identify(session: Session, access_token: str) -> Caller:
     """Who holds this access token, as session, account, posting and device stand now."""
     claims, moment = read_access_token(access_token), now()
-    found = session.execute(
-        sqlalchemy.select(SessionFamily, Account, Posting, Device, col(SecondFactor.confirmed_at))
-        .join(Account, col(Account.id) == col(SessionFamily.account_id))
-        .join(Posting, in_force(moment, account_id=col(Account.id)), isouter=True)
-        .join(Device, col(Device.id) == SessionFamily.device_id, isouter=True)
-        .join(SecondFactor, col(SecondFactor.account_id) == Account.id, isouter=True)
-        .where(col(SessionFamily.id) == claims.family_id, col(SessionFamily.account_id) == claims.account_id)
-    ).first()
-    if found is None:
+    given = {"family": claims.family_id, "account": claims.account_id, "at": moment}
+    found = statements.rows(session, _IDENTIFY, given)
+    if not found:
         raise Unauthenticated
-    family, account, posting, device, has_factor = found
-    if device is not None:
-        _check_wipe(device)
-    ended = family.revoked_at is not None or family.expires_at <= moment or _is_revoked(device)
-    if ended or not account.active or posting is None or not _fits(posting.role, family.device_id):
+    login = _Login(*found[0])
+    if login.device_id is not None and login.wiping:
+        raise DeviceWiped(device_id=str(login.device_id))
+    if login.ended or login.expires_at <= moment or not login.active or login.role is None:
+        raise Unauthenticated
+    role = Role(login.role)
+    if not _fits(role, login.device_id):
         raise Unauthenticated
     return Caller(
-        account.id,
-        posting.role,
-        family.device_id,
-        posting.territory_code,
-        posting.department_code,
-        session_id=family.id,
-        pending=pending(account, posting.role, has_factor=has_factor is not None),
+        claims.account_id,
+        role,
+        login.device_id,
+        login.territory_code or "",
+        login.department_code,
+        session_id=claims.family_id,
+        pending=pending(role, temporary=login.temporary, set_at=login.password_set_at, has_factor=login.has_factor),
         token_ends_at=claims.expires_at,
     )
 
 
-def pending(account: Account, role: Role, *, has_factor: bool) -> Pending | None:
-    """What this account has to do first. Grid workers have neither password nor second factor: they have a device."""
+class _Login(NamedTuple):
+    """A row of `_IDENTIFY`. `ended`: the session or its device was revoked; `wiping`: the device is to erase itself."""
+
+    device_id: UUID | None
+    expires_at: datetime
+    ended: bool
+    wiping: bool
+    active: bool
+    temporary: bool
+    password_set_at: datetime | None
+    role: str | None
+    territory_code: str | None
+    department_code: str | None
+    has_factor: bool
+
+
+def pending(role: Role, *, temporary: bool, set_at: datetime | None, has_factor: bool) -> Pending | None:
+    """What an account has to do first whose password was given by somebody else (`temporary`), or set at a moment.
+
+    Grid workers have neither password nor second factor: they have a device.
+    """
     if role is Role.GRID_WORKER:
         return None
-    if account.password_temporary or is_due(account.password_set_at):
+    if temporary or is_due(set_at):
         return Pending.PASSWORD
     return None if has_factor or not get_settings().needs_totp() else Pending.TOTP
 
@@ -368,3 +384,18 @@ def _end_reused(session: Session, family: SessionFamily) -> None:
 def _tokens(family: SessionFamily) -> Tokens:
     access = new_access_token(account_id=family.account_id, family_id=family.id)
     return Tokens(access, refresh_token(family.id, family.generation), get_settings().access_token_seconds)
+
+
+_IDENTIFY = """
+    SELECT f.device_id, f.expires_at, f.revoked_at IS NOT NULL OR d.revoked_at IS NOT NULL,
+           d.wipe_requested_at IS NOT NULL AND d.wipe_confirmed_at IS NULL,
+           a.active, a.password_temporary, a.password_set_at,
+           CAST(p.role AS text), CAST(p.territory_code AS text), CAST(p.department_code AS text),
+           s.confirmed_at IS NOT NULL
+    FROM session_family f
+    JOIN account a ON a.id = f.account_id
+    LEFT JOIN posting p ON p.account_id = a.id AND p.starts_at <= %(at)s AND (p.ends_at IS NULL OR p.ends_at > %(at)s)
+    LEFT JOIN device d ON d.id = f.device_id
+    LEFT JOIN second_factor s ON s.account_id = a.id
+    WHERE f.id = %(family)s AND f.account_id = %(account)s
+"""

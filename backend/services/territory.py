@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from sqlmodel import Session, col, or_, select
 
 from backend.core import statements
 from backend.core.clock import now
-from backend.models import Grid, Membership
+from backend.models import Grid
 
 KEPT_SECONDS = 60.0
 
@@ -52,10 +52,20 @@ def grid_at(session: Session, lat: float, lon: float) -> str | None:
 
 def held_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, int]:
     """The grids a worker holds at a moment, with the epoch of the membership."""
-    found: dict[str, int] = {}
-    for grid_id, epoch in statements.rows(session, _HELD, {"account": account_id, "at": at}):
-        found[grid_id] = max(epoch, found.get(grid_id, epoch))
-    return found
+    return ask_held_grids(session, account_id, at=at)()
+
+
+def ask_held_grids(session: Session, account_id: UUID, *, at: datetime) -> Callable[[], dict[str, int]]:
+    """`held_grids` in two steps, for `statements.together`: the question, and the reading of the answer."""
+    answer = statements.execute(session, _HELD, {"account": account_id, "at": at})
+
+    def read() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for grid_id, epoch in answer.rows():
+            found[grid_id] = max(epoch, found.get(grid_id, epoch))
+        return found
+
+    return read
 
 
 def lost_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, EndedTerm]:
@@ -63,16 +73,14 @@ def lost_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str,
 
     Work captured then goes to review, and the handheld is told to forget what it has of them.
     """
-    rows = session.exec(
-        select(Membership.grid_id, Membership.epoch, Membership.ends_at).where(
-            Membership.account_id == account_id, col(Membership.ends_at) <= at
-        )
-    )
+    rows = statements.rows(session, _ENDED, {"account": account_id, "at": at})
+    if not rows:
+        return {}
     held = held_grids(session, account_id, at=at)
     found: dict[str, EndedTerm] = {}
     for grid_id, epoch, ended_at in rows:
         known = found.get(grid_id)
-        if grid_id not in held and ended_at is not None and (known is None or known.epoch < epoch):
+        if grid_id not in held and (known is None or known.epoch < epoch):
             found[grid_id] = EndedTerm(epoch, ended_at)
     return found
 
@@ -96,4 +104,7 @@ def _current_map(session: Session) -> _Map:
 _HELD = """
     SELECT CAST(grid_id AS text), epoch FROM membership
     WHERE account_id = %(account)s AND starts_at <= %(at)s AND (ends_at IS NULL OR ends_at > %(at)s)
+"""
+_ENDED = """
+    SELECT CAST(grid_id AS text), epoch, ends_at FROM membership WHERE account_id = %(account)s AND ends_at <= %(at)s
 """

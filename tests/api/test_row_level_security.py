@@ -144,9 +144,9 @@ def everything_read() -> Iterator[list[bytes]]:
         for row in range(result.ntuples if result else 0):
             read.extend(unescaped(result.get_value(row, column) or b"") for column in range(result.nfields))
 
-    def made_and_kept(answer: statements.Answer, session: Session, cursor: Any, query: str) -> None:
+    def made_and_kept(answer: statements.Answer, connection: Any, cursor: Any, query: str) -> None:
         direct.append(cursor)
-        made(answer, session, cursor, query)
+        made(answer, connection, cursor, query)
 
     engine = engine_for("zw_api")
     event.listen(engine, "after_cursor_execute", note)

@@ -28,9 +28,9 @@ from backend.services.life_schemas import ErasureRequest, ErasureView, Subject
 from backend.services.objects import LocalObjects
 from backend.services.records import id_index
 from backend.services.registry_specs import SPECS
-from backend.services.sealing import human
+from backend.services.sealing import Vault, human
 from backend.services.sessions import Caller
-from sync.erased import erased_rows
+from sync.erased import ask_erased
 from tests.people import accounts_of, new_account
 from tests.rooms.media_samples import digest, jpeg
 from tests.world import Json, World, document, edited
@@ -484,14 +484,19 @@ def test_a_push_and_an_erasure_never_overlap(town: Town, monkeypatch: pytest.Mon
     """A push under way keeps the erasure waiting: else it could leave an index of somebody already erased."""
     free: list[bool] = []
 
-    def look(session: Session, rows: Any) -> frozenset[int]:
-        with Session(engine_for("zw_worker")) as other:
-            free.append(
-                other.connection().scalar(text("SELECT pg_try_advisory_xact_lock(:gate)"), {"gate": erased.GATE})
-            )
-        return erased_rows(session, rows)
+    def ask(vault: Vault, rows: Any) -> Callable[[], frozenset[int]]:
+        read = ask_erased(vault, rows)
 
-    monkeypatch.setattr("sync.service.erased_rows", look)
+        def look() -> frozenset[int]:
+            found = read()
+            with Session(engine_for("zw_worker")) as other:
+                query = text("SELECT pg_try_advisory_xact_lock(:gate)")
+                free.append(other.connection().scalar(query, {"gate": erased.GATE}))
+            return found
+
+        return look
+
+    monkeypatch.setattr("sync.service.ask_erased", ask)
     town.one.push("person", person_of(OTHER, town.grid))
     assert free == [False]
     with Session(engine_for("zw_worker")) as one, Session(engine_for("zw_worker")) as other:

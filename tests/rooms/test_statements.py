@@ -70,3 +70,16 @@ def test_a_connection_that_broke_goes_back_to_no_pool(database: str, piped: bool
         (after,) = session.connection().execute(text("SELECT pg_backend_pid()")).one()
         assert after != pid
         assert other.connection().execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_connection_that_broke_while_it_rested_is_not_handed_out(database: str) -> None:
+    engine = engine_for("zw_api")
+    with Session(engine) as other:
+        other.connection()
+        with Session(engine) as session:
+            (pid,) = session.connection().execute(text("SELECT pg_backend_pid()")).one()
+        ended = other.connection().execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        assert ended.scalar_one()
+        with Session(engine) as session:
+            (after,) = session.connection().execute(text("SELECT pg_backend_pid()")).one()
+    assert after != pid
