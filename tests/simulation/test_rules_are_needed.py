@@ -228,6 +228,21 @@ def without_authority(patch: pytest.MonkeyPatch) -> type[Server]:
     return Server
 
 
+class WithoutAuthorityOverDeath(Server):
+    """Rule 5: with a deletion the department's word is forgotten."""
+
+    def _fill(self, known: Known, row: Wanted, device: int | None) -> None:
+        super()._fill(known, row, device)
+        if known.master is not None and known.master.state.deleted:
+            known.owned.clear()
+
+
+def asks_for_stale_values(patch: pytest.MonkeyPatch) -> type[Server]:
+    """Rule 5: whatever differs from the department's value is taken for an edit."""
+    patch.setattr(core, "defer", lambda mine, base, *, owned: replace(defer(mine, None, owned=owned), base=base))
+    return Server
+
+
 def drops_requests(patch: pytest.MonkeyPatch) -> type[Server]:
     """Rule 5: the department's value stands, and nobody asks it."""
     patch.setattr(core, "defer", lambda mine, base, *, owned: replace(defer(mine, base, owned=owned), requests=[]))
@@ -270,6 +285,8 @@ CASES: Sequence[tuple[Planted, str, int]] = (
     (last_writer, "I1", 0),
     (without_authority, "I1", 0),
     (drops_requests, "I1", 0),
+    (asks_for_stale_values, "I1", 0),
+    (planted(WithoutAuthorityOverDeath), "I1", 0),
     (lists_as_one, "I1", 170),
     (planted(WithoutAnswers), "I4", 0),
     (planted(WithoutConflicts), "I1", 0),

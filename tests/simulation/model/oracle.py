@@ -69,6 +69,7 @@ class Oracle:
                 if not state["_deleted"]:
                     self._judge_edits(device, key, after, basis[key], found)
                 self._judge_conflicts(device, key, basis[key], found)
+                self._judge_requests(device, key, op, basis[key])
             self._remember(device, key, state, basis[key], before, after)
 
     def answered(self, device: int, documents: Iterable[Document]) -> None:
@@ -100,6 +101,13 @@ class Oracle:
         for (owned, place), value in self.owned.items():
             if owned == key and has and not same(has.get(place, ABSENT), value):
                 self.blame("I1", f"device {device} overwrote the department's {place} of {key}")
+
+    def _judge_requests(self, device: int, key: UUID, op: UUID, basis: Basis) -> None:
+        """A department is asked about what somebody entered, not about what a copy still shows. After a restore
+        nobody can tell the two apart."""
+        for (row, of, place), request in self.server.db.requests.items():
+            if (row, of) == (key, op) and place not in basis.edits and key not in self.cut:
+                self.blame("I1", f"device {device} asked for {request.proposed!r} in {place} of {key}, unedited")
 
     def _asked(self, key: UUID, place: str, value: Any) -> bool:
         """Whether the department was asked about this value."""
