@@ -11,7 +11,7 @@ from rich.table import Table
 from sqlmodel import Session
 
 from backend import jobs
-from backend.commands import audit, backup, keys
+from backend.commands import audit, backup, grids, keys
 from backend.core.crypto import new_secret
 from backend.core.db import engine_for, transaction
 from backend.core.enums import Role
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(backup.app, name="backup")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(grids.app, name="grids")
 console = Console()
 
 NO_DEMO_ACCOUNTS = (

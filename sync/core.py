@@ -101,6 +101,13 @@ def write_again(batch: Batch, known: Known) -> None:
     _apply(batch, known, decision, op=batch.new_op(), grid_id=known.master.grid_id)
 
 
+def write_moved(batch: Batch, known: Known, *, grid_id: str) -> None:
+    """The document as it stands, in another grid, as a new version of the server's."""
+    assert known.master is not None
+    state = State({**known.master.state.fields, "grid_id": grid_id})
+    _apply(batch, known, Decision(Outcome.APPLIED, state, changed=True), op=batch.new_op(), grid_id=grid_id)
+
+
 def due_checks(batch: Batch) -> Iterator[tuple[UUID, int]]:
     """Document and version of each cross-check that is due: one a version of a collected record.
 

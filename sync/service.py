@@ -3,7 +3,7 @@
 The caller commits and only then answers: a device deletes its copy when it hears 200. Nothing here talks HTTP.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -121,6 +121,37 @@ def republish(session: Session, *, document_id: UUID) -> None:
         version=known.master.version,
     )
     feed.touch(session, batch.touches)
+
+
+def move(
+    session: Session,
+    *,
+    kind: Kind,
+    document_ids: Sequence[UUID],
+    sources: Collection[str],
+    choose: Callable[[Mapping[UUID, Document]], Mapping[UUID, str]],
+) -> list[Touch]:
+    """Move living documents of one kind that lie in `sources`, each to the grid that `choose` gives for its content.
+
+    Others are left as they are. The caller keeps erasures waiting, and touches the feed with what this gives as the
+    last thing it does.
+    """
+    vault = Vault(session)
+    lock(session, document_ids)
+    wanted = [Wanted(document_id, document_id, None, deleted=False) for document_id in document_ids]
+    known = store.read(session, wanted, device_id=None, vault=vault)
+    leaving = {
+        key: entry.master.state.fields
+        for key, entry in known.items()
+        if entry.master and not entry.master.state.deleted and entry.kind is kind and entry.master.grid_id in sources
+    }
+    batch = _batch(kind)
+    for document_id, grid_id in choose(leaving).items():
+        core.write_moved(batch, known[document_id], grid_id=grid_id)
+    write = _ready(session, batch, author=Author(None, None), moment=now(), vault=vault)
+    with together(session):
+        write()
+    return batch.touches
 
 
 def write_reviewed(

@@ -1,4 +1,4 @@
-"""Jobs of the sync room: what happens to cases and by erasures is published to the handhelds of the grid."""
+"""Jobs of the sync room: what happens to cases, by erasures and to grids is published to the handhelds."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from backend.kinds import Document
 from backend.models import Case
 from backend.services.case_numbers import case_number
 from backend.services.documents import lock
-from sync import service
+from sync import grid_moves, service
 
 
 @jobs.handler("sync.project_case")
@@ -32,6 +32,12 @@ def project_case(session: Session, case_id: str) -> None:
 def republish(session: Session, *, document_id: str) -> None:
     """Publish a document without the members who were erased."""
     service.republish(session, document_id=UUID(document_id))
+
+
+@jobs.handler("sync.move_grid")
+def move_grid(session: Session, *, change_id: str, step: int) -> None:
+    """Move the next batch out of grids that are split or merged."""
+    grid_moves.run_step(session, change_id=UUID(change_id), step=step)
 
 
 def _outcome(case: Case) -> Document:

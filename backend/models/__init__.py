@@ -49,7 +49,7 @@ from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
 from backend.models.stewardship import FieldAuthority, VerificationRequest
-from backend.models.territory import Department, Grid, Membership, TerritoryUnit
+from backend.models.territory import Department, Grid, GridChange, Membership, TerritoryUnit
 from backend.models.trust import ErasedSubject, ServerState, SubjectKey, Unmasking
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "FeedDue",
     "FieldAuthority",
     "Grid",
+    "GridChange",
     "Job",
     "LoginFailure",
     "Membership",

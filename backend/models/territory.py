@@ -49,6 +49,25 @@ class Grid(SQLModel, table=True):
     ends_at: datetime | None = time_field(default=None)
 
 
+class GridChange(SQLModel, table=True):
+    """A split or merge: all that lies in `sources` moves to `targets`, where nothing says which to the default one.
+
+    `ends_at` is when the sources end. `moved` counts versions that were written; without `finished_at` it runs still.
+    """
+
+    __tablename__ = "grid_change"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    sources: list[str] = json_field()
+    targets: list[str] = json_field()
+    default_grid_id: str = Field(foreign_key="grid.id", max_length=15)
+    actor: str = Field(max_length=64)
+    started_at: datetime = time_field()
+    ends_at: datetime = time_field()
+    moved: int = 0
+    finished_at: datetime | None = time_field(default=None)
+
+
 class Membership(SQLModel, table=True):
     """That an account works a grid, from when to when. `epoch` grows with each new term in the same grid."""
 

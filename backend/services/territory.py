@@ -20,7 +20,7 @@ KEPT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """The grids in force, as one process remembers them for a while."""
+    """The grids in force, as one process remembers them for a while; the newest come first."""
 
     database: str
     read_at: float
@@ -43,11 +43,12 @@ _map: _Map | None = None
 def grid_at(session: Session, lat: float, lon: float) -> str | None:
     """The grid in force that holds a WGS-84 point in degrees, None outside all of them.
 
-    Grids change by administrative act, so a process may answer from what it read up to a minute ago.
+    Grids change by administrative act, so a process may answer from what it read up to a minute ago. While a grid that
+    was split or merged still runs, its successor counts.
     """
     current = _current_map(session)
     hits = current.tree.query(Point(lon, lat), predicate="intersects")
-    return min(current.ids[index] for index in hits) if len(hits) else None
+    return current.ids[min(hits)] if len(hits) else None
 
 
 def held_grids(session: Session, account_id: UUID, *, at: datetime) -> dict[str, int]:
@@ -92,9 +93,9 @@ def _current_map(session: Session) -> _Map:
     with _lock:
         if _map is None or _map.database != database or time.monotonic() - _map.read_at > KEPT_SECONDS:
             rows = session.exec(
-                select(Grid.id, Grid.polygon).where(
-                    col(Grid.starts_at) <= now(), or_(col(Grid.ends_at).is_(None), col(Grid.ends_at) > now())
-                )
+                select(Grid.id, Grid.polygon)
+                .where(col(Grid.starts_at) <= now(), or_(col(Grid.ends_at).is_(None), col(Grid.ends_at) > now()))
+                .order_by(col(Grid.starts_at).desc(), col(Grid.id))
             ).all()
             tree = STRtree([shape(polygon) for _, polygon in rows])
             _map = _Map(database, time.monotonic(), [grid_id for grid_id, _ in rows], tree)
