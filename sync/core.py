@@ -239,6 +239,10 @@ def _base_of(known: Known, row: Incoming) -> Base | None:
     version = known.numbered.get(rev)
     if version is None and last is not None and rev <= last.version:
         return last  # No answer reached it since: an edit of what it pushed itself.
+    if version is None and not row.state.deleted:
+        # The restore took the version it was made from; that one came of the last which both lines of history have.
+        shared = [number for number in known.numbered if number < rev]
+        version = known.numbered[max(shared)] if shared else None
     return choose_base(last_pushed=last, named=Base(version.state, version.version) if version else None)
 
 

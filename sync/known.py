@@ -27,7 +27,8 @@ class Known:
     """All that the server knows of one document and that a batch needs.
 
     `hidden`: the document is there and the caller may not see it, so its version stands here without content.
-    `numbered`: versions from before the first restore by their number, as far as rows without a base name them.
+    `numbered`: versions from before the first restore by their number: of each row without a base that has a `rev` the
+    one of that number, or where a restore took it the last one that was left before it.
     `owned`: what departments have written, by field (`sync.authority`); of a deleted document what they had written.
     """
 

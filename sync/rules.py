@@ -97,7 +97,7 @@ def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | N
     if master.state.deleted:
         return _decide_edit_of_deleted(mine, base, master)
     if ahead:
-        return _fast_forward(mine, master)
+        return _fast_forward(spec, mine, base, master)
     return _decide_edit(spec, mine, base, master)
 
 
@@ -110,18 +110,39 @@ def is_ahead(*, rev: int | None, master: Master | None) -> bool:
     return master is not None and rev is not None and rev > master.version
 
 
-def _fast_forward(mine: State, master: Master) -> Decision:
+def _fast_forward(spec: KindSpec, mine: State, base: Base | None, master: Master) -> Decision:
     """The row is a successor of the master (sync-protocol.md, "After a restore"), as far as anybody can know.
 
-    What was written since the restore may be among the fields it replaces, so each of them is recorded as soft. A
-    delete is never taken this way: a lost tombstone may only have hidden the document from this one device.
+    What it did not change since the version that both lines of history have stands as it is: an echo of an older lost
+    version would else take back what came of it. Of two values the row's is taken. What was written since the restore
+    may be among the fields it replaces, so each of them is recorded as soft. A delete is never taken this way: a lost
+    tombstone may only have hidden the document from this one device.
     """
+    theirs, known = master.state.fields, base.state.fields if base and not base.state.deleted else None
+    fields, hard = _succeeded(spec, known, mine.fields, theirs) if known is not None else (mine.fields, [])
+    before, changed = known or {}, not same(fields, theirs)
     replaced = [
-        FieldConflict(name, Hardness.SOFT, ABSENT, mine.fields.get(name, ABSENT), value, mine.fields.get(name, ABSENT))
-        for name, value in master.state.fields.items()
-        if not same(mine.fields.get(name, ABSENT), value)
+        FieldConflict(name, Hardness.SOFT, before.get(name, ABSENT), now, value, now)
+        for name, value in theirs.items()
+        if not same(now := fields.get(name, ABSENT), value)
     ]
-    return Decision(Outcome.APPLIED, mine, changed=True, conflicts=replaced)
+    if hard:
+        return Decision(Outcome.CONFLICT, State(fields), changed, [*hard, *replaced])
+    if same(fields, mine.fields):
+        return Decision(Outcome.APPLIED, mine, changed=True, conflicts=replaced)
+    return Decision(Outcome.MERGED if changed else Outcome.UNCHANGED, State(fields), changed, replaced)
+
+
+def _succeeded(
+    spec: KindSpec, base: Document, mine: Document, theirs: Document
+) -> tuple[Document, list[FieldConflict]]:
+    """The merge of a later version of a lost line. Where both sides changed a field the later value is taken; members
+    of a list that both changed stay in conflict."""
+    merged, hard = merge_fields(spec, base=base, mine=mine, theirs=theirs)
+    fields = {conflict.field for conflict in hard} & {*mine, *theirs}
+    taken = {**merged, **{name: mine.get(name, ABSENT) for name in fields}}
+    left = [conflict for conflict in hard if conflict.field not in fields]
+    return {name: value for name, value in taken.items() if value is not ABSENT}, left
 
 
 def _decide_delete(base: Base | None, master: Master) -> Decision:

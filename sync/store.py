@@ -211,8 +211,12 @@ _NUMBERED = f"""
     SELECT '{NUMBERED}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed,
            CAST(v.grid_id AS text)
     FROM unnest(%(ids)b::uuid[], %(numbers)b::integer[]) AS wanted (id, number)
-    JOIN document_version v ON v.document_id = wanted.id AND v.version = wanted.number
-    WHERE v.created_at < (SELECT CAST(value AS timestamptz) FROM server_state WHERE name = 'first_restore')
+    CROSS JOIN LATERAL (
+        SELECT * FROM document_version
+        WHERE document_id = wanted.id AND version <= wanted.number
+          AND created_at < (SELECT CAST(value AS timestamptz) FROM server_state WHERE name = 'first_restore')
+        ORDER BY version DESC LIMIT 1
+    ) AS v
 """
 _LAST_PUSHED = f"""
     SELECT DISTINCT ON (document_id) '{PUSHED}', document_id, version, op, false, CAST(pushed_body AS text), pushed, ''

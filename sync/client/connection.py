@@ -21,6 +21,8 @@ from sync.client.store import Store
 
 AUDIENCE = "zhiwang"
 SCHEMA_VERSION = 3
+"""The form of the documents that scripts write today. An app that is older than the server's form says its own."""
+
 PATIENCE_SECONDS = 90.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 30.0
 PROOF_SECONDS = 60
@@ -30,8 +32,8 @@ TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 class Connection:
     """The way to one server. `store` keeps the key, the tokens and the epoch over restarts.
 
-    `patience` is for how many seconds of waiting a call is repeated; `transport` and `pause` are for tests and for
-    networks of their own.
+    `schema_version` is the form of the documents that the caller speaks, `patience` for how many seconds of waiting a
+    call is repeated; `transport` and `pause` are for tests and for networks of their own.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class Connection:
         url: str,
         store: Store,
         *,
+        schema_version: int = SCHEMA_VERSION,
         transport: httpx.BaseTransport | None = None,
         patience: float = PATIENCE_SECONDS,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http = httpx.Client(base_url=url, transport=transport, timeout=TIMEOUT, trust_env=False)
         self._store = store
+        self._schema_version = str(schema_version)
         self._patience = patience
         self._pause = pause
 
@@ -86,7 +90,7 @@ class Connection:
     def _authorised(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {
             "Authorization": f"Bearer {self._store.recall('access_token')}",
-            "X-Schema-Version": str(SCHEMA_VERSION),
+            "X-Schema-Version": self._schema_version,
             "X-Client-Time": datetime.now(UTC).isoformat(),
             "X-Waiting": str(self._store.waiting()),
         }

@@ -14,7 +14,8 @@ from sqlmodel import Session
 
 from backend.core.db import engine_for, transaction
 from backend.services.epoch import begin_epoch
-from sync.client import KINDS, Client, LoggedOut, Refused, Unreachable
+from sync.client import KINDS, Client, LoggedOut, Refused, Unreachable, connection, uploads
+from sync.schemas import CURRENT_SCHEMA
 from tests.devices import Faulty, Meddling, Through, code_for, enrolled
 from tests.rooms.media_samples import jpeg
 from tests.world import Json, World
@@ -130,6 +131,23 @@ def test_an_edit_during_a_push_keeps_what_others_wrote(make: Make, world: World)
     assert {entry["outcome"] for entry in one.store.outcomes()} == {"merged"}
 
 
+def test_a_pull_leaves_unsent_edits_alone_and_their_push_brings_the_rest(make: Make) -> None:
+    one, other = make(), make()
+    record = house(one, use="residential")
+    settled(one, other)
+    other.edit("house", record["id"], {"use": "commercial"})
+    other.sync()
+    one.edit("house", record["id"], {"rental_use": "rented"})
+    one.pull("house")
+    found = one.store.document("house", record["id"])
+    assert found is not None
+    assert (found["use"], found["rental_use"]) == ("residential", "rented")
+    settled(one, other)
+    found = one.store.document("house", record["id"])
+    assert found is not None
+    assert (found["use"], found["rental_use"]) == ("commercial", "rented")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_faults_of_the_network_cost_nothing(make: Make, world: World, seed: int) -> None:
     draw = Random(seed)
@@ -216,6 +234,15 @@ def test_pauses_grow_and_the_server_may_ask_for_longer_ones(world: World, tmp_pa
     assert sum(pauses) <= 90.0
 
 
+def test_an_access_token_that_ran_out_is_renewed_and_both_tokens_are_kept(make: Make) -> None:
+    one = make()
+    before = one.store.recall("refresh_token")
+    one.store.remember(access_token="ran out")
+    one.sync()
+    assert one.store.recall("access_token") != "ran out"
+    assert one.store.recall("refresh_token") != before
+
+
 def test_a_revoked_device_enrols_again_and_its_work_is_not_lost(make: Make, world: World) -> None:
     one = make()
     record = house(one)
@@ -234,7 +261,10 @@ def test_a_revoked_device_enrols_again_and_its_work_is_not_lost(make: Make, worl
     assert one.store.documents("house")[1]["id"] == kept["id"]
 
 
-def test_photos_arrive_whole_over_a_bad_network_and_again_after_a_restore(make: Make, world: World) -> None:
+def test_photos_arrive_whole_over_a_bad_network_and_again_after_a_restore(
+    make: Make, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "PIECE_BYTES", 4096)
     network = Faulty(Through(world.client), seed=3)
     one = make(patience=1000.0)
     content = [jpeg(1500, 900), jpeg(64, 64)]
@@ -328,6 +358,13 @@ def test_one_file_belongs_to_one_process(make: Make, tmp_path: Path) -> None:
     make()
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         Client(tmp_path / "0.sqlite", "http://testserver", lock_wait=0.0)
+
+
+def test_it_speaks_the_current_form_unless_told_otherwise(make: Make) -> None:
+    assert connection.SCHEMA_VERSION == CURRENT_SCHEMA
+    with pytest.raises(Refused) as refused:
+        make(schema_version=0).sync()
+    assert refused.value.code == "schema_too_old"
 
 
 def test_a_fault_of_the_client_is_told_and_not_repeated(make: Make) -> None:

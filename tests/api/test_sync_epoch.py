@@ -89,3 +89,21 @@ def test_after_a_restore_a_later_version_is_taken_an_older_one_is_stale_and_an_u
     (_, said) = ahead.outcomes()["mutations"]
     assert said["outcome"] == "applied"
     assert [(found["field"], found["hardness"]) for found in said["conflicts"]] == [("use", "soft")]
+
+
+def test_an_echo_of_an_older_lost_version_takes_nothing_back(world: World) -> None:
+    """Versions 2 and 3 were lost. The device that has an edit of 3 comes first, those with plain copies after it."""
+    first, second, third = world.handheld(), world.handheld(), world.handheld()
+    made = document(first.grids()[0], address="合成路1号", use="residential")
+    first.push("house", made)
+    restored()
+    two = {**edited(made, use="commercial"), "rev": 2}
+    three = {**edited(two, rental_use="rented"), "rev": 3}
+    assert first.push("house", edited(three, address="合成路2号")) == []
+    (told,) = second.push("house", two)
+    (again,) = third.push("house", three)
+    for found in (told, again):
+        assert (found["use"], found["rental_use"], found["address"]) == ("commercial", "rented", "合成路2号")
+    for device in (second, third):
+        assert [entry["outcome"] for entry in device.outcomes()["mutations"]] == ["unchanged"]
+        assert [entry["conflicts"] for entry in device.outcomes()["mutations"]] == [[]]

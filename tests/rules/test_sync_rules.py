@@ -221,3 +221,20 @@ def test_a_row_that_is_ahead_of_a_delete_brings_the_document_back_with_a_conflic
         PERSON, mine=State({"name": "a"}), base=None, master=Master(State({}, deleted=True), 1), ahead=True
     )
     assert (decision.outcome, decision.result.deleted) == (Outcome.CONFLICT, False)
+
+
+def test_a_row_that_is_ahead_leaves_alone_what_it_did_not_change() -> None:
+    """An older lost version comes back after a later one: what only the later one changed stands."""
+    shared = Base(State({"name": "a", "phone": "1", "address": "x"}), 1)
+    later = Master(State({"name": "b", "phone": "2", "address": "x"}), 2)
+    older = State({"name": "b", "phone": "1", "address": "x"})
+    decision = decide(PERSON, mine=older, base=shared, master=later, ahead=True)
+    assert (decision.outcome, decision.changed, decision.conflicts) == (Outcome.UNCHANGED, False, [])
+    newest = State({"name": "c", "phone": "1", "address": "y"})
+    decision = decide(PERSON, mine=newest, base=shared, master=later, ahead=True)
+    assert decision.result.fields == {"name": "c", "phone": "2", "address": "y"}
+    assert decision.outcome is Outcome.MERGED
+    assert {(found.field, found.hardness) for found in decision.conflicts} == {
+        ("name", Hardness.SOFT),
+        ("address", Hardness.SOFT),
+    }

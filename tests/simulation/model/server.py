@@ -220,7 +220,7 @@ class Server:
         for version, epoch in zip(stored.versions, stored.epochs, strict=True):
             if version.op in (row.op, row.assumed_op):
                 known.named[version.op] = version
-            if version.version == row.rev and epoch == 1 < self.epoch:
+            if row.rev and version.version <= row.rev and epoch == 1 < self.epoch:
                 known.numbered[version.version] = version
         if device is not None:
             known.last_pushed = self.db.last_pushed.get((known.id, device))
