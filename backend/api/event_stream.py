@@ -6,6 +6,7 @@ client that does not read is sent a few bytes in a quarter of a minute and waite
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -21,6 +22,13 @@ RETRY_MS = 5000
 """After which a client opens a stream that ended again."""
 
 WORDS = {Signal.RESYNC: b"event: resync\ndata: {}\n\n", Signal.HEARTBEAT: b": heartbeat\n\n"}
+
+
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"event": {"const": "resync"}, "data": {"const": "{}"}, "retry": {"type": "integer"}},
+}
+"""One event, as the API's description shows it."""
 
 
 class EventStream(Response):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from backend.api.deps import DbSession, allowed
-from backend.api.event_stream import EventStream
+from backend.api.event_stream import EVENT, EventStream
 from backend.api.fields import ClockReading
 from backend.api.json import json_response
 from backend.core.clock import now
@@ -242,6 +242,7 @@ def contest(
     summary="Told when there is something to pull",
     status_code=200,
     response_class=EventStream,
+    responses={200: {"content": {EventStream.media_type: {"schema": EVENT}}}},
 )
 async def stream(request: Request, caller: Listener, told: EpochDep) -> Response:
     """Server-sent events: `resync` at once and after each change in a held grid, never documents; a heartbeat comment
