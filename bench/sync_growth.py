@@ -1,12 +1,13 @@
 """The work for a pushed record as the store grows: processor time and wall time at each size, and their ratio.
 
-The store is filled with synthetic rows of all tables that a push writes or reads, by SQL, spread over all grids; their
-ciphertext is random and of a record's length. Processor time is that of the API and of PostgreSQL together; wall time
-means something on a quiet machine only.
+The store is filled with synthetic rows of all tables that a push writes or reads, by SQL, spread over all grids. Their
+ciphertext is short, because a push reads nothing of other records: what grows with them is the indexes. Processor time
+is that of the API and of PostgreSQL together; wall time means something on a quiet machine only.
 """
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from bench.stack import OwnStack
 from bench.sync_load import send
@@ -14,7 +15,8 @@ from bench.sync_ours import Ours, ours, pushes, took
 from bench.trust import People, cpu_seconds
 
 DATABASE = "growth"
-CHUNK = 100_000
+CHUNK = 50_000
+WRITERS = 2
 BATCH = 50
 
 
@@ -47,16 +49,11 @@ def _push(side: Ours, people: People, rows: int) -> float:
 def _fill(stack: OwnStack, stored: int, size: int) -> int:
     """Bring the store to `size` synthetic records. Checks of foreign keys and triggers would only cost time."""
     began = time.perf_counter()
+    chunks = [(first, min(first + CHUNK, size) - 1) for first in range(stored, size, CHUNK)]
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for part in [writers.submit(_write, stack, chunks[place::WRITERS]) for place in range(WRITERS)]:
+            part.result()
     with stack.superuser(DATABASE) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute("SET synchronous_commit = off")
-        connection.execute(_PREPARE)
-        for first in range(stored, size, CHUNK):
-            last = min(first + CHUNK, size)
-            connection.execute("TRUNCATE made")
-            connection.execute(_MAKE, {"first": first, "last": last - 1})
-            for statement in _FILL:
-                connection.execute(statement)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
     if size - stored > CHUNK:
@@ -64,17 +61,28 @@ def _fill(stack: OwnStack, stored: int, size: int) -> int:
     return size
 
 
+def _write(stack: OwnStack, chunks: Sequence[tuple[int, int]]) -> None:
+    with stack.superuser(DATABASE) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("SET synchronous_commit = off")
+        connection.execute(_PREPARE)
+        for first, last in chunks:
+            connection.execute("TRUNCATE made")
+            connection.execute(_MAKE, {"first": first, "last": last})
+            for statement in _FILL:
+                connection.execute(statement)
+
+
 _PREPARE = """
     CREATE TEMP TABLE made AS
     SELECT uuidv7() AS id, gen_random_uuid() AS op, CAST('' AS text) AS grid_id, CAST(0 AS bigint) AS seq,
            CAST('' AS bytea) AS sealed WITH NO DATA
 """
-# Random ciphertext as long as a record of 600 bytes, made of hashes, which is the quickest way inside the database.
 _MAKE = """
     WITH places AS (SELECT array_agg(id ORDER BY id) AS ids FROM grid)
     INSERT INTO made (id, op, grid_id, seq, sealed)
     SELECT uuidv7(), gen_random_uuid(), ids[1 + mod(number, cardinality(ids))], 1000000000 + number,
-           uuid_send(gen_random_uuid()) || convert_to(repeat(md5(CAST(number AS text)), 19), 'UTF8')
+           uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
     FROM places, generate_series(%(first)s::bigint, %(last)s::bigint) AS number
 """
 _FILL = (
@@ -105,7 +113,7 @@ _FILL = (
     """,
     """
     INSERT INTO subject_key (subject_id, wrapped, created_at)
-    SELECT uuid_send(gen_random_uuid()), substr(sealed, 1, 49), now() FROM made
+    SELECT uuid_send(gen_random_uuid()), sealed, now() FROM made
     """,
     """
     INSERT INTO audit_entry (id, at, actor, action, object_type, object_id, detail)
