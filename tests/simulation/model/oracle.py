@@ -18,6 +18,7 @@ from tests.simulation.model.handheld import Basis, Handheld, Request, fields_of
 from tests.simulation.model.server import SPEC, Server
 from tests.simulation.model.values import Values, apart, changed, holds
 
+SECOND_LINE = 2
 UNIQUE = ("address", "name")
 """Fields whose values never come twice: one that was seen is the one that was replaced."""
 
@@ -161,13 +162,17 @@ class Oracle:
 
     def _judge_conflicts(self, device: int, key: UUID, basis: Basis, found: list[FieldConflict]) -> None:
         for conflict in found:
-            if conflict.hardness is not Hardness.HARD or key in self.cut:
+            if conflict.hardness is not Hardness.HARD or key in self.cut or self._is_between_restores(key):
                 continue
             if self.wrote.get((key, conflict.field), -1) == device:
                 self.blame("I1", f"device {device} has a conflict with itself on {conflict.field} of {key}")
             seen = [*basis.shown.get(conflict.field, []), *basis.before.get(conflict.field, [])]
             if conflict.field in UNIQUE and holds(seen, conflict.theirs):
                 self.blame("I1", f"device {device} had seen what {conflict.field} of {key} conflicts with")
+
+    def _is_between_restores(self, key: UUID) -> bool:
+        """Whether a second restore came over versions of a line that the first began: their numbers tell no base."""
+        return self.server.epoch > SECOND_LINE and max(self.server.db.documents[key].epochs) > 1
 
     def _remember(
         self,
