@@ -18,7 +18,6 @@ from backend.core.enums import Kind, QuarantineCode, QuarantineState
 from backend.core.errors import NotFound
 from backend.kinds import KINDS
 from backend.kinds import Document as Fields
-from backend.kinds.base import PUBLIC_KEYS
 from backend.models import Document, Grid, Posting, Quarantine
 from backend.services import unmasking
 from backend.services.masking import HIDDEN, masked_fields
@@ -32,9 +31,11 @@ from sync.quarantine_schemas import QuarantinedDetail, QuarantinedLine, Quaranti
 from sync.review_rules import QUARANTINE_EDGES, Standing, allowed
 from sync.review_schemas import Counts, UnmaskAsked
 from sync.review_steps import QUARANTINED, Past, past_steps
+from sync.schemas import MAX_PLACES, canonical_uuid, faults
 
 ENVELOPE = frozenset({"id", "op", "rev", "_deleted"})
 UNMASKED = "row"
+LARGEST_REV = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def in_reach(caller: Caller) -> ColumnElement[bool]:
 def masked_row(kind: Kind, content: Any) -> Fields | None:
     """A row as it was pushed, masked: both sides, each with its envelope. None where it is no row.
 
-    A row may be here because its values are none: only plain values of public fields are shown as they are.
+    A row may be here because its values are none: public fields are shown as they are only where they fit the form.
     """
     if not isinstance(content, dict) or not isinstance(content.get(SIDES[0]), dict):
         return None
@@ -164,18 +165,21 @@ def masked_row(kind: Kind, content: Any) -> Fields | None:
 
 
 def _masked_side(kind: Kind, side: Mapping[str, Any]) -> Fields:
-    envelope = {name: value if _is_plain(value) else HIDDEN for name, value in side.items() if name in ENVELOPE}
-    public = KINDS[kind].public
-    fields = {
-        name: value if name not in public or name in PUBLIC_KEYS or _is_plain(value) else HIDDEN
-        for name, value in side.items()
-        if name not in ENVELOPE
-    }
-    return envelope | masked_fields(kind, fields)
+    spec = KINDS[kind]
+    fields = {name: value for name, value in side.items() if name not in ENVELOPE}
+    found = faults(spec, fields)
+    wrong = {fault.partition(":")[0].partition(".")[0] for fault in found}
+    hidden = spec.public if len(found) >= MAX_PLACES else spec.public & wrong
+    shown = masked_fields(kind, {name: value for name, value in fields.items() if name not in hidden})
+    envelope = {name: value if _is_lawful(name, value) else HIDDEN for name, value in side.items() if name in ENVELOPE}
+    return envelope | shown | dict.fromkeys(hidden & fields.keys(), HIDDEN)
 
 
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, dict | list)
+def _is_lawful(name: str, value: Any) -> bool:
+    """Whether a key of the envelope has a value of its kind: anything else may say anything."""
+    if name in ("id", "op"):
+        return canonical_uuid(value) is not None
+    return isinstance(value, bool) if name == "_deleted" else isinstance(value, int) and abs(value) < LARGEST_REV
 
 
 def _current(session: Session, caller: Caller, held: Quarantine) -> tuple[Kind, Fields, int] | None:

@@ -164,7 +164,7 @@ def _assumed_op(row: dict[str, Any]) -> UUID | None:
     assumed = row.get("assumedMasterState")
     if not isinstance(assumed, dict):
         return None
-    return _uuid(assumed.get("op")) or UUID(int=0)
+    return canonical_uuid(assumed.get("op")) or UUID(int=0)
 
 
 def _ids_of(row: Any, raw: bytes) -> tuple[UUID | None, UUID | None, str | None]:
@@ -174,13 +174,13 @@ def _ids_of(row: Any, raw: bytes) -> tuple[UUID | None, UUID | None, str | None]
         document = scraped(raw, ("id", "op")) if row is None else {}
     grid_id = document.get("grid_id")
     return (
-        _uuid(document.get("id")),
-        _uuid(document.get("op")),
+        canonical_uuid(document.get("id")),
+        canonical_uuid(document.get("op")),
         grid_id if isinstance(grid_id, str) and GRID_CODE.fullmatch(grid_id) else None,
     )
 
 
-def _uuid(value: Any) -> UUID | None:
+def canonical_uuid(value: Any) -> UUID | None:
     """A UUID in its canonical writing only: two writings of one id would be two documents to a client."""
     try:
         parsed = UUID(value) if isinstance(value, str) else None

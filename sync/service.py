@@ -253,9 +253,9 @@ def _ready(
         store.write_versions(session, batch.versions, author=author, now=moment, sealed=sealed)
         store.write_ledger(session, batch.ledger, author=author, now=moment, sealed=sealed)
         review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
+        ownership.write_requests(session, batch.requests, author=author, now=moment, vault=vault)
         if actor is None:
-            ownership.write_requests(session, batch.requests, author=author, now=moment, vault=vault)
-        review.settle_quarantine(session, created, author=author, now=moment)
+            review.settle_quarantine(session, created, author=author, now=moment)
         _ask_for_checks(session, batch)
         audit.record_many(session, actor=doer, action="document_written", object_type=kind, entries=written)
         audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)

@@ -12,13 +12,17 @@ METHODS = ("get", "post", "put", "patch", "delete", "head")
 Json = dict[str, Any]
 
 
+ENDLESS = frozenset({"/sync/v1/stream"})
+"""A stream that was granted does not end by itself: the last of the callers, a handheld, is not asked to open it."""
+
+
 def fail_everywhere(client: Recorder, callers: Sequence[Mapping[str, str]], everyone: Sequence[Identity]) -> int:
     """Call every operation as every caller, in three writings; gives the number of calls."""
     described = client.get("/openapi.json").json()
     turn = itertools.cycle(everyone)
     calls = 0
     for path, method, operation in _operations(described):
-        for headers in callers:
+        for headers in callers[:2] if path in ENDLESS else callers:
             for where in (quote(next(turn).text(), safe=""), next(turn).id_number):
                 one = next(turn)
                 client.request(
