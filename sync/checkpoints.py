@@ -22,6 +22,8 @@ from backend.kinds import Document
 VERSION = 1
 MAX_CHECKPOINT_GRIDS = 1000
 MAX_SEQ = 2**62
+BEYOND = 2**53 - 1
+"""Beyond every number of a feed, and still one that a client in JavaScript gives back as it got it."""
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -139,7 +141,7 @@ def _left_off(checkpoint: Checkpoint, grid_id: str, lost: Lost) -> Gone:
         return Gone(checkpoint.held[grid_id][1], FIRST_ID, lost.epoch)
     known = checkpoint.gone.get(grid_id)
     if known is None:
-        return Gone(MAX_SEQ if lost.was_there else 0, FIRST_ID, lost.epoch)
+        return Gone(BEYOND if lost.was_there else 0, FIRST_ID, lost.epoch)
     return known if known.epoch >= lost.epoch else Gone(known.seq, FIRST_ID, lost.epoch)
 
 
