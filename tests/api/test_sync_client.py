@@ -77,6 +77,20 @@ def test_two_devices_exchange_their_work(make: Make) -> None:
         one.edit("house", record["id"], {"use": "office"})
 
 
+def test_a_person_may_arrive_before_the_house_he_lives_in(make: Make) -> None:
+    one, other = make(kinds=("person", "house")), make(kinds=("person", "house"))
+    home = house(one)
+    person = one.create("person", {"grid_id": home["grid_id"], "name": "合成甲", "house_id": home["id"]})
+    one.push("person")
+    other.sync()
+    [found] = other.store.documents("person")
+    assert (found["id"], found["house_id"]) == (person["id"], home["id"])
+    assert other.store.documents("house") == []
+    settled(one, other)
+    assert [found["id"] for found in other.store.documents("house")] == [home["id"]]
+    assert one.store.refused() == []
+
+
 def test_a_refused_create_stays_with_its_author_and_can_be_corrected(make: Make) -> None:
     one = make()
     record = house(one, use=3)
