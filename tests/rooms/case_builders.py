@@ -11,6 +11,7 @@ from backend.core.enums import Kind, ReportState, Role, SourceType, VerdictKind
 from backend.core.ids import new_id
 from backend.kinds.geodesy import SCALE
 from backend.models import Account, Case, Citizen, Document, DocumentVersion, Grid, Report, RuleSet, Verdict
+from backend.services import feed
 from backend.services.records import cell_of
 from backend.services.sealing import seal_value
 from backend.services.sessions import Caller
@@ -172,3 +173,4 @@ class Entries:
             )
         )
         self.session.flush()
+        feed.touch(self.session, [(document.grid_id, document.id, document.kind)])

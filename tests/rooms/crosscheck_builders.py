@@ -17,7 +17,7 @@ from backend.core.ids import new_id
 from backend.kinds.geodesy import SCALE
 from backend.models import Citizen, Document, DocumentVersion, Report, Verdict
 from backend.seed.territory import DEMO_GRIDS, grids, point_in
-from backend.services import records, registry
+from backend.services import feed, records, registry
 from backend.services.evidence import Item, open_evidence
 from backend.services.sealing import Vault, seal_value
 from workflows.crosscheck.facts import Source
@@ -163,6 +163,7 @@ class Entries:
             )
         )
         self.session.flush()
+        feed.touch(self.session, [(grid_id, document_id, self.session.get_one(Document, document_id).kind)])
         return Source(SourceType.DOCUMENT, document_id, version)
 
 

@@ -28,7 +28,7 @@ from backend.models import (
     Photo,
     PhotoLink,
 )
-from backend.services import photos
+from backend.services import feed, photos
 from backend.services.objects import StoreUnavailable, object_store
 from backend.services.photos import PhotoEmpty, PhotoIdTaken, PhotoTooLarge, link_photos, receive_photo
 from backend.services.sealing import open_value
@@ -123,6 +123,7 @@ def add_record(
     session.flush()
     owner_id = owner.id if owner else None
     link_photos(session, source_type=SourceType.DOCUMENT, owner_id=owner_id, links=[(record.id, manifest)])
+    feed.touch(session, [(grid_id, record.id, record.kind)])
     return record.id
 
 
