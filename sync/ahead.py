@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from backend.core import statements
 from backend.core.errors import ZhiwangError
+from sync.checkpoints import Held
 
 
 class CheckpointAhead(ZhiwangError):
@@ -21,10 +22,10 @@ class CheckpointAhead(ZhiwangError):
     title_en = "The checkpoint is none of this server's; start the sync anew and keep all data on the device"
 
 
-def refuse_ahead(session: Session, *, asked: Mapping[str, tuple[int, int]], held: Mapping[str, int]) -> None:
-    """`CheckpointAhead` where `asked` (grid to epoch and number) has a number that the grid's feed has not reached,
+def refuse_ahead(session: Session, *, asked: Mapping[str, Held], held: Mapping[str, int]) -> None:
+    """`CheckpointAhead` where `asked` has a number that the grid's feed has not reached,
     in a term that still runs. In another term the number counts for nothing and the grid starts anew."""
-    claimed = {grid: seq for grid, (epoch, seq) in asked.items() if seq > 0 and held.get(grid) == epoch}
+    claimed = {grid: at.seq for grid, at in asked.items() if at.seq > 0 and held.get(grid) == at.epoch}
     if not claimed:
         return
     reached: dict[str, int] = dict(statements.rows(session, _REACHED, {"grids": list(claimed)}))

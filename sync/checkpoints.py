@@ -27,6 +27,18 @@ BEYOND = 2**53 - 1
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
+class Held(NamedTuple):
+    """How far a grid was read: the epoch of the membership, and the number up to which.
+
+    `reached` is where the device stood in an earlier term that was not paged out whole: it may hold documents up to
+    there although this term is read from the beginning.
+    """
+
+    epoch: int
+    seq: int
+    reached: int = 0
+
+
 class Gone(NamedTuple):
     """How far a lost grid was paged out: the highest sequence held, the last document, the epoch of the term."""
 
@@ -52,22 +64,28 @@ class FeedReader(Protocol):
 
 @dataclass(slots=True)
 class Checkpoint:
-    """How far a client is, per grid: `held` is (membership epoch, sequence), `gone` what was lost."""
+    """How far a client is, per grid."""
 
-    held: dict[str, tuple[int, int]] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
     gone: dict[str, Gone] = field(default_factory=dict)
 
     def to_wire(self) -> Document:
         """The JSON form."""
         return {
             "v": VERSION,
-            "g": {grid: list(place) for grid, place in sorted(self.held.items())},
+            "g": {grid: list(at if at.reached > at.seq else at[:2]) for grid, at in sorted(self.held.items())},
             "gone": {grid: [at.seq, str(at.last), at.epoch] for grid, at in sorted(self.gone.items())},
         }
 
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
 GridId = Annotated[str, msgspec.Meta(pattern="^[0-9]{15}$")]
+
+
+class _Held(msgspec.Struct, array_like=True):
+    epoch: Number
+    seq: Number
+    reached: Number = 0
 
 
 class _Gone(msgspec.Struct, array_like=True):
@@ -78,7 +96,7 @@ class _Gone(msgspec.Struct, array_like=True):
 
 class _Wire(msgspec.Struct):
     v: int
-    g: dict[GridId, tuple[Number, Number]]
+    g: dict[GridId, _Held]
     gone: dict[GridId, _Gone] = {}
 
 
@@ -92,7 +110,10 @@ def read_checkpoint(text_form: str | None) -> Checkpoint:
         raise Malformed("checkpoint") from error
     if wire.v != VERSION or len(wire.g) + len(wire.gone) > MAX_CHECKPOINT_GRIDS:
         raise Malformed("checkpoint")
-    return Checkpoint(wire.g, {grid: Gone(at.seq, at.last, at.epoch) for grid, at in wire.gone.items()})
+    return Checkpoint(
+        {grid: Held(at.epoch, at.seq, at.reached) for grid, at in wire.g.items()},
+        {grid: Gone(at.seq, at.last, at.epoch) for grid, at in wire.gone.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +129,8 @@ def next_page(
 ) -> tuple[list[UUID], Checkpoint]:
     """The ids of the next page in order, and the checkpoint after it.
 
-    `held` has the epoch of the membership that runs. A document that moved between two
-    held grids stands in both feeds and may come twice: leaving one out would make the page short.
+    `held` has the epoch of the membership that runs. A document that moved between two held grids stands in both
+    feeds and may come twice: leaving one out would make the page short.
     """
     place = _moved_on(checkpoint, held, lost)
     found: list[UUID] = []
@@ -124,11 +145,20 @@ def _moved_on(checkpoint: Checkpoint, held: Mapping[str, int], lost: Mapping[str
     """The checkpoint under today's memberships: a lost grid is to be paged out, a new or regained one starts anew."""
     place = Checkpoint()
     for grid_id, epoch in held.items():
-        known_epoch, seq = checkpoint.held.get(grid_id, (epoch, 0))
-        place.held[grid_id] = (epoch, seq if known_epoch == epoch else 0)
+        known = checkpoint.held.get(grid_id)
+        is_same_term = known is not None and known.epoch == epoch
+        place.held[grid_id] = known if known and is_same_term else Held(epoch, 0, _reached(checkpoint, grid_id))
     for grid_id in {*checkpoint.held, *checkpoint.gone, *lost} - held.keys():
         place.gone[grid_id] = _left_off(checkpoint, grid_id, lost.get(grid_id, Lost(0, was_there=False)))
     return place
+
+
+def _reached(checkpoint: Checkpoint, grid_id: str) -> int:
+    """Up to where the device may hold documents of a grid, by its checkpoint."""
+    if grid_id in checkpoint.held:
+        return max(checkpoint.held[grid_id].seq, checkpoint.held[grid_id].reached)
+    at = checkpoint.gone.get(grid_id)
+    return 0 if at is None or at.last == LAST_ID else at.seq
 
 
 def _left_off(checkpoint: Checkpoint, grid_id: str, lost: Lost) -> Gone:
@@ -138,7 +168,7 @@ def _left_off(checkpoint: Checkpoint, grid_id: str, lost: Lost) -> Gone:
     anything. One that was enrolled later holds nothing.
     """
     if grid_id in checkpoint.held:
-        return Gone(checkpoint.held[grid_id][1], FIRST_ID, lost.epoch)
+        return Gone(_reached(checkpoint, grid_id), FIRST_ID, lost.epoch)
     known = checkpoint.gone.get(grid_id)
     if known is None:
         return Gone(BEYOND if lost.was_there else 0, FIRST_ID, lost.epoch)
@@ -157,8 +187,8 @@ def _gone(place: Checkpoint, grid_id: str, reader: FeedReader, room: int) -> Seq
 def _touched(place: Checkpoint, grid_id: str, reader: FeedReader, room: int) -> Sequence[UUID]:
     if room <= 0:
         return []
-    epoch, seq = place.held[grid_id]
-    rows = reader.touched(grid_id, after=seq, room=room)
+    at = place.held[grid_id]
+    rows = reader.touched(grid_id, after=at.seq, room=room)
     if rows:
-        place.held[grid_id] = (epoch, rows[-1][1])
+        place.held[grid_id] = at._replace(seq=rows[-1][1])
     return [document_id for document_id, _ in rows]

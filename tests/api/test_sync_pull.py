@@ -95,6 +95,27 @@ def test_a_device_that_starts_anew_forgets_all_of_a_grid_lost_meanwhile_and_a_la
     assert later.pull("person") == []
 
 
+def test_a_grid_regained_and_lost_again_before_it_was_read_anew_is_forgotten_whole(world: World) -> None:
+    one, other = world.handheld(), world.handheld()
+    lent = _lend_free_grid(one)
+    rows = [document(lent, name=name) for name in ("甲", "乙", "丙")]
+    for row in rows:
+        one.push("person", row)
+    assert len(other.pull("person")) == len(rows)
+    _lose(other, lent)
+    _sql(
+        "INSERT INTO membership (id, account_id, grid_id, epoch, starts_at)"
+        " VALUES (gen_random_uuid(), :account, :grid, 2, now())",
+        account=one.tokens["account_id"],
+        grid=lent,
+    )
+    assert len(other.page("person", limit=1)) == 1, "the new term is read from its beginning"
+    _lose(other, lent)
+    gone = other.pull("person")
+    assert {entry["id"] for entry in gone} == {row["id"] for row in rows}
+    assert all(entry["_deleted"] for entry in gone)
+
+
 def test_what_came_through_the_feed_of_another_grid_goes_with_its_own(world: World) -> None:
     one, other = world.handheld(), world.handheld()
     first, second = sorted((one.grids()[0], _lend_free_grid(one)))

@@ -255,7 +255,7 @@ def keeps_old_epoch(patch: pytest.MonkeyPatch) -> type[Server]:
 
     def moved_on(checkpoint: checkpoints.Checkpoint, held: Any, lost: Any) -> checkpoints.Checkpoint:
         place = moved(checkpoint, held, lost)
-        place.held.update({grid: (held[grid], seq) for grid, (_, seq) in checkpoint.held.items() if grid in held})
+        place.held.update({grid: at._replace(epoch=held[grid]) for grid, at in checkpoint.held.items() if grid in held})
         return place
 
     patch.setattr(checkpoints, "_moved_on", moved_on)

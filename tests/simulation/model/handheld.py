@@ -130,8 +130,8 @@ class Handheld:
                 if self.documents.get(key) == pushed:
                     self._know(key, pushed)
                 continue
-            if master["_deleted"] and not pushed["_deleted"]:
-                self.refused[key] = pushed
+            if UUID(pushed["op"]) in self.written and not pushed["_deleted"]:
+                self.refused[UUID(pushed["op"])] = pushed  # Kept until the outcomes say that it was taken or decided.
             if self.documents.get(key) == pushed:
                 self._adopt(key, master)
 

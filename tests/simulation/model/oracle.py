@@ -243,7 +243,7 @@ class Oracle:
         for handheld in devices:
             self._judge_replica(handheld)
         for (key, place), forgotten in self.forgotten.items():
-            if forgotten.witnesses:
+            if forgotten.witnesses and not any(_lists(one, key, place, forgotten.value) for one in devices):
                 self._judge_forgotten(key, place, forgotten.value)
 
     def _judge_accepted(self) -> None:
@@ -310,6 +310,12 @@ def _has(handheld: Handheld, key: UUID, version: Version) -> bool:
     fields = handheld.live(key)
     in_scope = version.grid_id in handheld_grids(handheld)
     return in_scope and fields is not None and same(fields, version.state.fields)
+
+
+def _lists(handheld: Handheld, key: UUID, place: str, value: Any) -> bool:
+    """Whether the value stands in the device's own list of rows that were not taken as they were."""
+    rows = [row for row in handheld.refused.values() if row["id"] == str(key)]
+    return any(same(apart(SPEC, fields_of(row)).get(place, ABSENT), value) for row in rows)
 
 
 def _shows(handheld: Handheld, key: UUID, place: str, value: Any) -> bool:
