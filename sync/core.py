@@ -15,7 +15,7 @@ from backend.kinds import KINDS, Document
 from sync import projection
 from sync.authority import FieldRequest, defer
 from sync.known import Entry, Held, Known, Touch, Version, Wanted, Written
-from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, same_state
+from sync.rules import Base, Decision, FieldConflict, Master, State, choose_base, decide, is_ahead, noted, same_state
 from sync.schemas import Incoming, Refused, content_of, differs, in_form, to_wire, tombstone, tombstone_op
 
 NO_FINGERPRINT = b""
@@ -198,6 +198,8 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
     mine = _lifted(batch, row, origin.state if origin else None)
     left = defer(mine, base, owned=known.owned)
     decision = decide(KINDS[batch.kind], mine=left.mine, base=left.base, master=master, ahead=ahead)
+    if _is_guessed(known, row):
+        decision = noted(decision, mine=left.mine, master=master)
     pure = decision.outcome is Outcome.APPLIED and not left.differs
     outcome = Outcome.MERGED if decision.outcome is Outcome.APPLIED and left.differs else decision.outcome
     if decision.changed:
@@ -244,6 +246,11 @@ def _base_of(known: Known, row: Incoming) -> Base | None:
         shared = [number for number in known.numbered if number < rev]
         version = known.numbered[max(shared)] if shared else None
     return choose_base(last_pushed=last, named=Base(version.state, version.version) if version else None)
+
+
+def _is_guessed(known: Known, row: Incoming) -> bool:
+    """Whether a restore may have taken the version that the row was made from."""
+    return known.was_restored and row.assumed_op is None and row.wire.get("rev") not in known.numbered
 
 
 def _rev_without_base(row: Incoming) -> int | None:

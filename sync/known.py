@@ -30,6 +30,7 @@ class Known:
     `numbered`: versions from before the first restore by their number: of each row without a base that has a `rev` the
     one of that number, or where a restore took it the last one that was left before it.
     `owned`: what departments have written, by field (`sync.authority`); of a deleted document what they had written.
+    `was_restored`: the server was restored once, as far as rows without a base ask.
     """
 
     id: UUID
@@ -38,6 +39,7 @@ class Known:
     hidden: bool = False
     named: dict[UUID, Version] = field(default_factory=dict)
     numbered: dict[int, Version] = field(default_factory=dict)
+    was_restored: bool = False
     ops: set[UUID] = field(default_factory=set)
     last_pushed: tuple[State, int] | None = None
     fingerprints: dict[UUID, bytes] = field(default_factory=dict)

@@ -7,7 +7,7 @@ that are sets of members (`Merge.BY_ID`) are merged member by member in the same
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -108,6 +108,24 @@ def is_ahead(*, rev: int | None, master: Master | None) -> bool:
     its sync anew names none.
     """
     return master is not None and rev is not None and rev > master.version
+
+
+def noted(decision: Decision, *, mine: State, master: Master | None) -> Decision:
+    """The decision with a soft conflict for each field on which the two sides differed and nothing was recorded.
+
+    For a row whose base is a guess, because a restore took the version it was made from: a value that was set back, or
+    that came from a lost version, looks like one that nobody touched. Nothing of that may go untold.
+    """
+    if mine.deleted or master is None or master.state.deleted:
+        return decision
+    theirs, kept = master.state.fields, decision.result.fields
+    told = {conflict.field for conflict in decision.conflicts}
+    found = [
+        FieldConflict(name, Hardness.SOFT, ABSENT, ours, others, kept.get(name, ABSENT))
+        for name in _ordered(theirs, mine.fields)
+        if name not in told and not same(ours := mine.fields.get(name, ABSENT), others := theirs.get(name, ABSENT))
+    ]
+    return replace(decision, conflicts=[*decision.conflicts, *found])
 
 
 def _fast_forward(spec: KindSpec, mine: State, base: Base | None, master: Master) -> Decision:

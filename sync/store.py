@@ -45,7 +45,16 @@ def read(session: Session, wanted: Sequence[Wanted], *, device_id: UUID | None, 
         known[document_id].ops.add(op)
     if found := located.rows():
         _read_contents(session, known, wanted, found, device_id=device_id, vault=vault)
+        _note_restore(session, known, wanted)
     return known
+
+
+def _note_restore(session: Session, known: dict[UUID, Known], wanted: Sequence[Wanted]) -> None:
+    """Asked only where a row of a document that is there names no base, which is seldom but after a restore."""
+    nameless = {row.document_id for row in wanted if row.assumed_op is None and known[row.document_id].master}
+    if nameless and statements.rows(session, _RESTORED):
+        for document_id in nameless:
+            known[document_id].was_restored = True
 
 
 def has_unreadable_parts(session: Session, document_id: UUID, *, vault: Vault) -> bool:
@@ -218,6 +227,7 @@ _NUMBERED = f"""
         ORDER BY version DESC LIMIT 1
     ) AS v
 """
+_RESTORED = "SELECT 1 FROM server_state WHERE name = 'first_restore'"
 _LAST_PUSHED = f"""
     SELECT DISTINCT ON (document_id) '{PUSHED}', document_id, version, op, false, CAST(pushed_body AS text), pushed, ''
     FROM mutation

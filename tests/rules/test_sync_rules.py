@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backend.core.enums import Hardness, Kind, Outcome
 from backend.kinds import KINDS
 from backend.kinds.base import Document
-from sync.rules import ABSENT, Base, Master, State, choose_base, decide, is_ahead, merge_fields, same
+from sync.rules import ABSENT, Base, Master, State, choose_base, decide, is_ahead, merge_fields, noted, same
 
 PERSON = KINDS[Kind.PERSON]
 HOUSE = KINDS[Kind.HOUSE]
@@ -207,6 +207,15 @@ def test_a_row_that_is_ahead_is_taken_and_what_it_replaces_is_noted(mine: Docume
     lost = {name for name, value in theirs.items() if not same(mine.get(name, ABSENT), value)}
     assert {found.field for found in decision.conflicts} == lost
     assert all(found.hardness is Hardness.SOFT for found in decision.conflicts)
+
+
+def test_what_a_guessed_base_hides_is_noted() -> None:
+    """Set back to what the guessed base says: the merge sees no edit, and the one who made it is told all the same."""
+    mine, master = State({"name": "A"}), Master(State({"name": "B"}), 3)
+    decision = decide(PERSON, mine=mine, base=Base(State({"name": "A"}), 1), master=master)
+    assert (decision.result.fields, decision.conflicts) == ({"name": "B"}, [])
+    (told,) = noted(decision, mine=mine, master=master).conflicts
+    assert (told.field, told.hardness, told.mine, told.theirs, told.kept) == ("name", Hardness.SOFT, "A", "B", "B")
 
 
 def test_a_delete_is_never_taken_because_it_is_ahead() -> None:

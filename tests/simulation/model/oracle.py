@@ -183,7 +183,8 @@ class Oracle:
         before: Version | None,
         after: Version | None,
     ) -> None:
-        if (key, UUID(state["op"])) in self.server.db.ledger:
+        entry = self.server.db.ledger.get((key, UUID(state["op"])))
+        if entry is not None and entry.pushed is not None:  # What is kept for review was not taken.
             values = apart(SPEC, fields_of(state))
             for place in {*values, *basis.edits}:
                 self.processed[device, key, place, basis.adopted_op] = values.get(place, ABSENT)

@@ -216,6 +216,7 @@ class Server:
             known.master = Version(master.version, master.op, master.grid_id, State({}, master.state.deleted))
             return
         known.master = copy.copy(master)
+        known.was_restored = self.epoch > 1
         known.owned = dict(self.db.owned.get(known.id, {}))
         for version, epoch in zip(stored.versions, stored.epochs, strict=True):
             if version.op in (row.op, row.assumed_op):
