@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from backend.api.deps import DbSession, IfMatch, allowed
+from backend.api.deps import DbSession, IfMatch, allowed, tell_version
 from backend.core.enums import CaseState
 from backend.services.sessions import Caller
 from workflows.cases import reading, service
@@ -74,5 +74,5 @@ def act(
 
 
 def _tagged(response: Response, case: CaseDetail) -> CaseDetail:
-    response.headers["ETag"] = f'"{case.version}"'
+    tell_version(response, case.version)
     return case

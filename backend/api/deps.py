@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from anyio import CancelScope, CapacityLimiter, to_thread
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlmodel import Session
 
@@ -105,3 +105,8 @@ def if_match(
 
 
 IfMatch = Annotated[int, Depends(if_match)]
+
+
+def tell_version(response: Response, version: int) -> None:
+    """The ETag of an object with versions: what the next call about it says in `If-Match`."""
+    response.headers["ETag"] = f'"{version}"'

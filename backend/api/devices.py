@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from backend.api.deps import DbSession, allowed
-from backend.api.fields import Moment
+from backend.api.fields import After, Moment
 from backend.services import devices
 from backend.services.devices import DeviceState, DeviceView
 from backend.services.sessions import Caller
@@ -49,7 +49,7 @@ def list_devices(
     state: DeviceState | None = None,
     waiting: Annotated[bool, Query(description="Only those with changes not sent yet")] = False,
     silent_since: Annotated[Moment | None, Query(description="Only those not heard of since then")] = None,
-    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    before: After = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> DeviceList:
     found = devices.listed(

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from backend.api.deps import DbSession, allowed
 from backend.api.downloads import download
+from backend.api.fields import After
 from backend.services import exports
 from backend.services.export_schemas import ExportPage, ExportRequest, ExportView
 from backend.services.sessions import Caller
@@ -28,7 +29,7 @@ def list_exports(
     session: DbSession,
     caller: Annotated[Caller, Depends(allowed("exports.list"))],
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    before: After = None,
 ) -> ExportPage:
     return exports.list_exports(session, caller=caller, limit=limit, before=before)
 

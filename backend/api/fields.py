@@ -3,7 +3,9 @@
 import re
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
+from fastapi import Query
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 PlainText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -22,6 +24,9 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 ClockReading = Annotated[datetime, BeforeValidator(_written_out)]
 """A moment as a device's clock writes it, which may not know its offset."""
+
+After = Annotated[UUID | None, Query(description="`next` of the page before")]
+"""Where a page begins: after the last row of the one before."""
 
 REQUIRED = "x-required"
 """In `json_schema_extra` of a parameter that may be missing for FastAPI, because its absence has a code of its own: the

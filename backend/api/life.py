@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from backend.api.deps import DbSession, allowed
 from backend.api.downloads import download
+from backend.api.fields import After
 from backend.core.enums import ErasureState
 from backend.services import erasure_requests, retention, subject_access
 from backend.services.life_schemas import (
@@ -40,7 +41,7 @@ def list_erasures(
     session: DbSession,
     state: ErasureState | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    before: After = None,
 ) -> ErasurePage:
     return erasure_requests.list_erasures(session, state=state, limit=limit, before=before)
 
@@ -77,7 +78,7 @@ def list_retention_runs(
     session: DbSession,
     rule: Annotated[str | None, Query(max_length=32)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    before: After = None,
 ) -> RetentionRunPage:
     return retention.runs(session, rule=rule, limit=limit, before=before)
 

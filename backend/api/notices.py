@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, status
 
 from backend.api.deps import DbSession, allowed
+from backend.api.fields import After
 from backend.services.sessions import Caller
 from workflows.notify import service
 from workflows.notify.schemas import Inbox, NoticeView, PushTarget
@@ -22,7 +23,7 @@ def read_inbox(
     session: DbSession,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    before: After = None,
 ) -> Inbox:
     """Notices of the caller, newest first. 本人的通知，最新的在前。"""
     return service.inbox(session, caller, limit=limit, before=before)

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from backend.api.deps import DbSession, IfMatch, allowed
-from backend.api.fields import Moment
+from backend.api.deps import DbSession, IfMatch, allowed, tell_version
+from backend.api.fields import After, Moment
 from backend.api.records import not_kept
 from backend.core.enums import ConflictState, Hardness, Kind, QuarantineCode, QuarantineState
 from backend.services.sessions import Caller
@@ -39,7 +39,6 @@ router = APIRouter(prefix="/reviews/v1", tags=["冲突与待审 reviews"], depen
 
 Division = Annotated[str, Query(pattern=r"^[0-9]{4,15}$", description="a grid, or the code of any division above it")]
 Limit = Annotated[int, Query(ge=1, le=200)]
-After = Annotated[UUID | None, Query(description="`next` of the page before")]
 
 
 def conflict_filters(
@@ -87,7 +86,7 @@ def read_conflict(
 ) -> ConflictDetail:
     """The ETag is the version of the record: it goes into the If-Match of a resolution."""
     found = conflicts.get_conflict(session, caller=caller, conflict_id=conflict_id)
-    response.headers["ETag"] = f'"{found.version}"'
+    tell_version(response, found.version)
     return found
 
 
@@ -120,7 +119,7 @@ def resolve(
 ) -> Resolved:
     """`If-Match` is the version of the record that the decision was made on; the ETag of the answer is the next one."""
     resolved = resolution.resolve(session, caller=caller, document_id=document_id, version=version, asked=body)
-    response.headers["ETag"] = f'"{resolved.version}"'
+    tell_version(response, resolved.version)
     return resolved
 
 
@@ -135,7 +134,7 @@ def undo(
 ) -> Resolved:
     """As a new version with the value before. Refused where the field changed since (`field_changed`)."""
     resolved = resolution.undo(session, caller=caller, conflict_id=conflict_id, version=version, asked=body)
-    response.headers["ETag"] = f'"{resolved.version}"'
+    tell_version(response, resolved.version)
     return resolved
 
 
@@ -258,7 +257,7 @@ def join(
 ) -> JoinView:
     """`If-Match` is the version of this record, which keeps its id; the other one becomes a tombstone that names it."""
     joined = joining.join(session, caller=caller, survivor_id=document_id, version=version, asked=body)
-    response.headers["ETag"] = f'"{joined.survivor_version}"'
+    tell_version(response, joined.survivor_version)
     return joined
 
 
@@ -273,7 +272,7 @@ def part(
 ) -> JoinView:
     """Both records as they were, as new versions. Refused where the record changed since in what it got by the join."""
     parted = joining.part(session, caller=caller, survivor_id=document_id, version=version, asked=body)
-    response.headers["ETag"] = f'"{parted.survivor_version}"'
+    tell_version(response, parted.survivor_version)
     return parted
 
 

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from backend.api.deps import DbSession, IfMatch, allowed
+from backend.api.deps import DbSession, IfMatch, allowed, tell_version
+from backend.api.fields import After
 from backend.api.records import not_kept
 from backend.core.enums import Kind, VerificationState
 from backend.services.sessions import Caller
@@ -37,7 +38,7 @@ def list_requests(
     session: DbSession,
     caller: Annotated[Caller, Depends(allowed("verifications.list"))],
     filters: Annotated[verifications.Filters, Depends(request_filters)],
-    after: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    after: After = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> VerificationPage:
     """A data steward sees those of his territory, a department those about the fields of its datasets."""
@@ -53,7 +54,7 @@ def read_request(
 ) -> VerificationDetail:
     """The ETag is the version of the record: it goes into the If-Match of a decision."""
     found = verifications.get_request(session, caller=caller, request_id=request_id)
-    response.headers["ETag"] = f'"{found.version}"'
+    tell_version(response, found.version)
     return found
 
 
@@ -78,7 +79,7 @@ def approve(
 ) -> Verified:
     """As a new version of the record; `If-Match` is the version that was read."""
     verified = stewardship.approve(session, caller=caller, request_id=request_id, version=version, asked=body)
-    response.headers["ETag"] = f'"{verified.version}"'
+    tell_version(response, verified.version)
     return verified
 
 
@@ -115,5 +116,5 @@ def write_fields(
 ) -> DepartmentWritten:
     """From then on handhelds' edits of these fields become verification requests."""
     written = stewardship.write_fields(session, caller=caller, document_id=document_id, version=version, asked=body)
-    response.headers["ETag"] = f'"{written.version}"'
+    tell_version(response, written.version)
     return written

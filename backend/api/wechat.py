@@ -1,12 +1,12 @@
 """WeChat's hook, and citizens' reports for those who watch over them."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from backend.api.deps import DbSession, allowed, public
+from backend.api.fields import After
 from backend.core.enums import ReportState
 from backend.core.errors import TooLarge
 from backend.services.sessions import Caller
@@ -67,7 +67,7 @@ def list_reports(
     caller: Watcher,
     state: ReportState | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+    before: After = None,
 ) -> ReportPage:
     """Citizens' reports in the caller's territory, text masked. 辖区内的市民上报（文字脱敏）。"""
     return overview.reports(session, caller, state=state, limit=limit, before=before)
