@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from sqlmodel import Session
 
 from backend import jobs
@@ -63,7 +63,7 @@ def demo_logins() -> None:
         console.print(NO_DEMO_ACCOUNTS, highlight=False, soft_wrap=True)
         return
     logins = load.demo_logins()
-    table = Table("账号 login", "角色 role", "试试 try", box=None)
+    table = Table("账号 login", "角色 role", Column("试试 try", overflow="fold"), box=None)
     for entry in logins:
         if entry.role is not Role.GRID_WORKER:
             table.add_row(entry.login, entry.role.value, entry.note)

@@ -125,7 +125,7 @@ def _office() -> Iterator[DemoLogin]:
     def login(name: str, role: Role, title: str, note: str, **scope: str) -> DemoLogin:
         return DemoLogin(name, DEMO_PASSWORD, role, title, note, **scope)
 
-    yield login("supervisor", Role.SUPERVISOR, "市级督办员", "看全市 12345 队列：认领、派遣、结案")
+    yield login("supervisor", Role.SUPERVISOR, "市级督办员", "看全市 12345 队列：认领、派遣、结案；处理冲突与待审数据")
     yield login("supervisor-pingshan", Role.SUPERVISOR, "坪山区督办员", "只看坪山区队列", territory_code=DEMO_DISTRICT)
     yield login("operator", Role.OPERATOR, "12345 坐席员", "受理来件", department_code="hotline")
     yield login("dispatcher", Role.DISPATCHER, "派遣员", "把案件派给责任单位", department_code="hotline")
@@ -139,7 +139,7 @@ def _office() -> Iterator[DemoLogin]:
         territory_code="440310001",
         department_code="street-440310001",
     )
-    yield login("steward", Role.STEWARD, "数据管理员", "导入业务数据，查看被退回的行")
+    yield login("steward", Role.STEWARD, "数据管理员", "导入业务数据，查看被退回的行；核实部门字段，合并重复记录")
     yield login("auditor", Role.AUDITOR, "审计员", "本版本暂无界面")
     yield login("security", Role.SECURITY_ADMIN, "安全管理员", "管理三员账号，停用账号，终止会话，远程注销掌机")
     yield login("admin", Role.SYSTEM_ADMIN, "系统管理员", "建立账号与网格任期，为网格员签发掌机绑定码")

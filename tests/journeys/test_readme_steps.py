@@ -30,6 +30,7 @@ EXPECTED = (
     r'"verdict":"accepted"',
     r'"state":"registered"',
     r"registered\ndispatched\nhandling\nchecking\nclosed",
+    r'"total":0[\s\S]*"conflicts":\[\][\s\S]*"total":0',
     r'"state":"closed"[\s\S]*"unread":\d',
     "上报成功",
     r'"state":"submitted"[\s\S]*12345-440310',
