@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, case, func
 from sqlmodel import Session, col, select
 
@@ -16,7 +17,7 @@ from backend.core.clock import now
 from backend.core.enums import ConflictState, Hardness, Kind
 from backend.core.errors import NotFound
 from backend.kinds import KINDS
-from backend.models import Conflict, Document
+from backend.models import Conflict, Document, VerificationRequest
 from backend.services import unmasking
 from backend.services.masking import HIDDEN, masked_fields
 from backend.services.records import StoredRow, context_of, open_rows, subject_of
@@ -264,19 +265,43 @@ def _opened(conflict: Conflict, document: Document, content: dict[str, Any], vau
     )
 
 
-def _values(entry: Opened) -> dict[str, Any]:
-    """The sides, and the field as it is now."""
-    current = value_at(KINDS[entry.conflict.kind], entry.state, entry.place)
-    return {**entry.sides, **({} if current is ABSENT else {"now": current})}
+def with_current(sides: Mapping[str, Any], *, kind: Kind, state: State, place: str) -> dict[str, Any]:
+    """The sides, and what stands at the place now."""
+    current = value_at(KINDS[kind], state, place)
+    return {**sides, **({} if current is ABSENT else {"now": current})}
 
 
-def _line(entry: Opened) -> dict[str, Any]:
-    conflict, document = entry.conflict, entry.document
+def line_of(
+    row: Conflict | VerificationRequest,
+    document: Document,
+    *,
+    form: type[BaseModel],
+    place: str,
+    values: Mapping[str, Any],
+    whole: bool,
+) -> dict[str, Any]:
+    """What a list shows of a row about one field of a record: the row's own columns, where the record lies now, and
+    the values, masked. `form` says which columns."""
     return {
-        **conflict.model_dump(include=set(ConflictLine.model_fields) & set(Conflict.model_fields)),
+        **row.model_dump(include=set(form.model_fields) & set(type(row).model_fields)),
         "grid_id": document.grid_id,
         "version": document.version,
         "deleted": document.deleted,
-        "values": {side: masked_value(conflict.kind, entry.place, value) for side, value in _values(entry).items()},
-        "whole": entry.whole,
+        "values": {side: masked_value(row.kind, place, value) for side, value in values.items()},
+        "whole": whole,
     }
+
+
+def _values(entry: Opened) -> dict[str, Any]:
+    return with_current(entry.sides, kind=entry.conflict.kind, state=entry.state, place=entry.place)
+
+
+def _line(entry: Opened) -> dict[str, Any]:
+    return line_of(
+        entry.conflict,
+        entry.document,
+        form=ConflictLine,
+        place=entry.place,
+        values=_values(entry),
+        whole=entry.whole,
+    )

@@ -23,11 +23,11 @@ from backend.services.scope import in_territory
 from backend.services.sealing import Vault, subjects_in
 from backend.services.sessions import Caller
 from sync import steward
-from sync.conflicts import actor_of, allowed_step, masked_value, step_view
-from sync.review_rules import Standing, allowed, value_at
+from sync.conflicts import actor_of, allowed_step, line_of, masked_value, step_view, with_current
+from sync.review_rules import Standing, allowed
 from sync.review_schemas import UnmaskAsked, UnmaskedValues
 from sync.review_steps import VERIFICATION, Past, past_steps
-from sync.rules import ABSENT, State
+from sync.rules import State
 from sync.verification_rules import VERIFICATION_EDGES
 from sync.verification_schemas import VerificationDetail, VerificationLine, VerificationPage
 
@@ -173,17 +173,16 @@ def _opened(request: VerificationRequest, document: Document, content: dict[str,
 
 
 def _values(entry: OpenedRequest) -> dict[str, Any]:
-    current = value_at(KINDS[entry.request.kind], entry.state, entry.request.field)
-    return {**entry.sides, **({} if current is ABSENT else {"now": current})}
+    request = entry.request
+    return with_current(entry.sides, kind=request.kind, state=entry.state, place=request.field)
 
 
 def _line(entry: OpenedRequest) -> dict[str, Any]:
-    request, document = entry.request, entry.document
-    return {
-        **request.model_dump(include=set(VerificationLine.model_fields) & set(VerificationRequest.model_fields)),
-        "grid_id": document.grid_id,
-        "version": document.version,
-        "deleted": document.deleted,
-        "values": {side: masked_value(request.kind, request.field, value) for side, value in _values(entry).items()},
-        "whole": entry.whole,
-    }
+    return line_of(
+        entry.request,
+        entry.document,
+        form=VerificationLine,
+        place=entry.request.field,
+        values=_values(entry),
+        whole=entry.whole,
+    )
