@@ -235,17 +235,20 @@ def _base_of(known: Known, row: Incoming) -> Base | None:
     """The base of rule 2. A device that starts anew after a restore names none; then `rev` tells what it had."""
     last = Base(*known.last_pushed) if known.last_pushed else None
     if row.assumed_op is not None:
-        version = known.named.get(row.assumed_op)
-        return choose_base(last_pushed=last, named=Base(version.state, version.version) if version else None)
+        return choose_base(last_pushed=last, named=_as_base(known.named.get(row.assumed_op)))
     rev = _rev_without_base(row) or 0
     version = known.numbered.get(rev)
     if version is None and last is not None and rev <= last.version:
         return last  # No answer reached it since: an edit of what it pushed itself.
     if version is None and not row.state.deleted:
         # The restore took the version it was made from; that one came of the last which both lines of history have.
-        shared = [number for number in known.numbered if number < rev]
-        version = known.numbered[max(shared)] if shared else None
-    return choose_base(last_pushed=last, named=Base(version.state, version.version) if version else None)
+        shared = max((number for number in known.numbered if number < rev), default=0)
+        version = known.numbered.get(shared)
+    return choose_base(last_pushed=last, named=_as_base(version))
+
+
+def _as_base(version: Version | None) -> Base | None:
+    return Base(version.state, version.version) if version else None
 
 
 def _is_guessed(known: Known, row: Incoming) -> bool:
