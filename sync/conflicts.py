@@ -5,15 +5,14 @@ Personal values are masked like everywhere else; whoever needs them in the clear
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, case, func
+from sqlalchemy import ColumnElement, join
 from sqlmodel import Session, col, select
 
-from backend.core.clock import now
 from backend.core.enums import ConflictState, Hardness, Kind
 from backend.core.errors import NotFound
 from backend.kinds import KINDS
@@ -25,6 +24,7 @@ from backend.services.scope import in_territory
 from backend.services.sealing import Vault, subjects_in
 from backend.services.sessions import Caller
 from sync import steward
+from sync.facets import Facets, age_of, count_by
 from sync.review_rules import (
     CONFLICT_EDGES,
     REASONS,
@@ -50,7 +50,6 @@ from sync.review_steps import CONFLICT, Past, past_steps
 from sync.rules import ABSENT, DELETED, State
 
 SIDES = ("base", "mine", "theirs", "kept")
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +100,8 @@ def list_conflicts(
 
 
 def count_conflicts(session: Session, *, caller: Caller, filters: Filters) -> Counts:
-    """How many there are, in all and by facet; each facet under the filters of the others, so that it shows what
-    another choice would give."""
-    facets: dict[str, tuple[str, Any]] = {
+    """How many there are, in all and by facet."""
+    facets: Facets = {
         "kind": ("kinds", col(Conflict.kind)),
         "hardness": ("hardness", col(Conflict.hardness)),
         "state": ("states", col(Conflict.state)),
@@ -111,17 +109,8 @@ def count_conflicts(session: Session, *, caller: Caller, filters: Filters) -> Co
         "worker": ("worker", col(Conflict.account_id)),
         "age": ("since", age_of(col(Conflict.created_at))),
     }
-    total = session.exec(
-        select(func.count())
-        .select_from(Conflict)
-        .join(Document, col(Document.id) == Conflict.document_id)
-        .where(*_conditions(caller, filters))
-    ).one()
-    counted = {
-        facet: _count_by(session, column, _conditions(caller, filters, without=name))
-        for facet, (name, column) in facets.items()
-    }
-    return Counts(total=total, by=counted)
+    source = join(Conflict, Document, col(Document.id) == Conflict.document_id)
+    return count_by(session, source, facets, conditions=lambda name: _conditions(caller, filters, without=name))
 
 
 def get_conflict(session: Session, *, caller: Caller, conflict_id: UUID) -> ConflictDetail:
@@ -233,24 +222,6 @@ def _conditions(caller: Caller, filters: Filters, *, without: str = "") -> list[
     left_out = {"since", "until"} if without == "since" else {without}
     chosen = [condition for name, condition in asked.items() if condition is not None and name not in left_out]
     return [in_territory(Document.grid_id, caller), *chosen]
-
-
-def _count_by(session: Session, column: Any, conditions: Sequence[ColumnElement[bool]]) -> dict[str, int]:
-    query = (
-        select(column, func.count())
-        .select_from(Conflict)
-        .join(Document, col(Document.id) == Conflict.document_id)
-        .where(*conditions)
-        .group_by(column)
-        .order_by(column)
-    )
-    return {str(getattr(value, "value", value)): count for value, count in session.exec(query)}
-
-
-def age_of(column: Any) -> Any:
-    """The facet of how long something has waited."""
-    moment = now()
-    return case((column >= moment - DAY, "day"), (column >= moment - WEEK, "week"), else_="older")
 
 
 def _opened(conflict: Conflict, document: Document, content: dict[str, Any], vault: Vault) -> Opened:

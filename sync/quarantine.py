@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, inspect
 from sqlmodel import Session, col, or_, select
 
 from backend.core.clock import now
@@ -26,7 +26,8 @@ from backend.services.records import StoredRow, open_rows
 from backend.services.scope import below, in_territory
 from backend.services.sealing import Vault, subjects_in
 from backend.services.sessions import Caller
-from sync.conflicts import actor_of, age_of, allowed_step, step_view
+from sync.conflicts import actor_of, allowed_step, step_view
+from sync.facets import Facets, age_of, count_by
 from sync.quarantine_schemas import QuarantinedDetail, QuarantinedLine, QuarantinedPage, UnmaskedRow
 from sync.review_rules import QUARANTINE_EDGES, Standing, allowed
 from sync.review_schemas import Counts, UnmaskAsked
@@ -75,8 +76,8 @@ def list_rows(session: Session, *, caller: Caller, filters: Filters, after: UUID
 
 
 def count_rows(session: Session, *, caller: Caller, filters: Filters) -> Counts:
-    """How many there are, in all and by facet; each facet under the filters of the others."""
-    facets: dict[str, tuple[str, Any]] = {
+    """How many there are, in all and by facet."""
+    facets: Facets = {
         "kind": ("kinds", col(Quarantine.kind)),
         "code": ("codes", col(Quarantine.code)),
         "state": ("states", col(Quarantine.state)),
@@ -84,13 +85,8 @@ def count_rows(session: Session, *, caller: Caller, filters: Filters) -> Counts:
         "worker": ("worker", col(Quarantine.account_id)),
         "age": ("since", age_of(col(Quarantine.created_at))),
     }
-    total = session.exec(select(func.count()).select_from(Quarantine).where(*_conditions(caller, filters))).one()
-    counted = {}
-    for facet, (name, column) in facets.items():
-        query = select(column, func.count()).where(*_conditions(caller, filters, without=name))
-        rows = session.exec(query.group_by(column).order_by(column))
-        counted[facet] = {str(getattr(value, "value", value)): count for value, count in rows}
-    return Counts(total=total, by=counted)
+    source = inspect(Quarantine).local_table
+    return count_by(session, source, facets, conditions=lambda name: _conditions(caller, filters, without=name))
 
 
 def get_row(session: Session, *, caller: Caller, held_id: UUID) -> QuarantinedDetail:
