@@ -2,8 +2,9 @@
 
 What `put` accepted is durable: the local store flushes the file and its folders to disk before it returns, S3 answers
 after it stored. Objects are written whole or not at all, and writing equal bytes again is harmless. Keys are made by
-the server, never taken from a file name. The S3 store reads `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`,
-`AWS_SECRET_ACCESS_KEY` and `AWS_REGION` from the environment.
+the server, never taken from a file name. What is larger than `PART_BYTES` goes to S3 in parts, of which few are in
+memory; an upload in parts that a crash left open is the bucket's to clear (docs/media.md). The S3 store reads
+`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION` from the environment.
 """
 
 import errno
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -23,13 +25,17 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from backend.core.errors import Unavailable, ZhiwangError
+from backend.core.ids import new_id
 from backend.core.settings import get_settings
 
 BLOCK_BYTES = 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024
+PARTS_AT_ONCE = 4
 TIMEOUT_SECONDS = 30
 RETRY_AFTER_SECONDS = 10
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
 _DISK_FULL_TEXT = f"(os error {errno.ENOSPC})"
 
 
@@ -59,8 +65,21 @@ class StoreFull(ZhiwangError):
 class ObjectStore(Protocol):
     """What both stores do. Errors: `ObjectMissing`, `StoreUnavailable`, `StoreFull`; `ValueError` for a bad key."""
 
-    def put(self, key: str, content: bytes | Path) -> None:
-        """Store a whole object, from memory or from a file; an object of this key is replaced."""
+    def put(self, key: str, content: bytes | Path, *, mime: str | None = None) -> None:
+        """Store a whole object, from memory or from a copy of a file; an object of this key is replaced.
+
+        `mime` is what a signed address will say that it is; our own routes say it themselves.
+        """
+
+    def take(self, key: str, file: Path) -> None:
+        """As `put`, from a file that the caller gives away: it may be removed, and is never written to again."""
+
+    def address(self, key: str, *, seconds: int) -> str | None:
+        """An address at which anybody may get the object for so long; None where the store cannot sign any.
+
+        It is made without asking the store, so also for a key that is not there. Whoever has it needs no login: give
+        it only to who may see the object, and let it be short-lived.
+        """
 
     def get(self, key: str) -> bytes:
         """The whole object."""
@@ -128,11 +147,27 @@ class _Objects:
 
 @dataclass(frozen=True, slots=True)
 class S3Objects(_Objects):
-    """Objects in an S3 bucket; large files go up in parts."""
+    """Objects in an S3 bucket."""
 
-    def put(self, key: str, content: bytes | Path) -> None:
+    store: S3Store
+
+    def put(self, key: str, content: bytes | Path, *, mime: str | None = None) -> None:
         with store_faults():
-            obstore.put(self.store, _checked(key), content)
+            obstore.put(
+                self.store,
+                _checked(key),
+                content,
+                attributes={"Content-Type": mime} if mime else None,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
+            )
+
+    def take(self, key: str, file: Path) -> None:
+        self.put(key, file)
+
+    def address(self, key: str, *, seconds: int) -> str | None:
+        with store_faults():
+            return obstore.sign(self.store, "GET", _checked(key), timedelta(seconds=seconds))
 
     def get(self, key: str) -> bytes:
         with store_faults():
@@ -147,17 +182,44 @@ class S3Objects(_Objects):
 class LocalObjects(_Objects):
     """Objects in a folder of this machine, or of a file system that all processes share."""
 
+    store: LocalStore
     root: Path
 
-    def put(self, key: str, content: bytes | Path) -> None:
+    def put(self, key: str, content: bytes | Path, *, mime: str | None = None) -> None:  # noqa: ARG002  no place for it
         """As `ObjectStore.put`. obstore writes beside the target and renames, but leaves flushing to the system."""
         with store_faults():
             obstore.put(self.store, _checked(key), content)
-            target = self.root / key
-            for path in (target, *target.parents):
-                flush_to_disk(path)
-                if path == self.root:
-                    break
+            self._flush(key)
+
+    def take(self, key: str, file: Path) -> None:
+        """As `ObjectStore.take`: the file gets a second name and its bytes are not written again, where it can."""
+        target = self.root / _checked(key)
+        beside = target.with_name(f"{target.name}#{new_id()}")
+        with store_faults():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                beside.hardlink_to(file)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                self.put(key, file)
+                return
+            try:
+                beside.replace(target)
+            finally:
+                # Where the target is that very file already, the system renames nothing and leaves both names.
+                beside.unlink(missing_ok=True)
+            self._flush(key)
+
+    def address(self, key: str, *, seconds: int) -> None:  # noqa: ARG002  nobody but our routes could answer there
+        _checked(key)
+
+    def _flush(self, key: str) -> None:
+        target = self.root / key
+        for path in (target, *target.parents):
+            flush_to_disk(path)
+            if path == self.root:
+                break
 
     def get(self, key: str) -> bytes:
         with store_faults():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import httpx
 import obstore
 import pytest
 from moto.server import ThreadedMotoServer
@@ -80,6 +81,72 @@ def test_a_large_file_goes_in_parts_and_comes_in_blocks(store: ObjectStore, tmp_
     assert store.get_range("originals/large", len(content) - 4, len(content)) == content[-4:]
 
 
+def test_a_large_file_goes_to_s3_in_parts(s3_location: str, tmp_path: Path) -> None:
+    """S3 says so in the tag: the digest of the parts' digests, and how many there are."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(1024) * 12 * 1024)
+    store = open_store(s3_location)
+    store.put("originals/parts", source)
+    store.put("originals/whole", b"small")
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    tags = [client.head_object(Bucket=BUCKET, Key=f"media/originals/{name}")["ETag"] for name in ("parts", "whole")]
+    assert tags[0].strip('"').endswith("-3")
+    assert "-" not in tags[1]
+    assert client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def test_a_put_that_fails_leaves_what_was_there(store: ObjectStore, tmp_path: Path) -> None:
+    store.put(KEY, b"old")
+    before = dict(store.entries())
+    for act in (store.put, store.take):
+        with pytest.raises(ObjectMissing):
+            act(KEY, tmp_path / "none")
+    assert store.get(KEY) == b"old"
+    assert dict(store.entries()) == before
+
+
+def test_a_file_given_away_is_stored_and_may_go(store: ObjectStore, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"0123456789")
+    store.put(KEY, b"old")
+    for _ in range(2):
+        store.take(KEY, source)
+        assert store.get(KEY) == b"0123456789"
+    before = dict(store.entries())
+    source.unlink()
+    assert store.get(KEY) == b"0123456789"
+    assert dict(store.entries()) == before
+
+
+def test_a_file_given_away_to_a_folder_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system cannot give it a second name it is copied."""
+    root, source = tmp_path / "media", tmp_path / "source"
+    source.write_bytes(b"0123456789")
+    store = open_store(root.as_uri())
+    store.take(KEY, source)
+    assert (root / KEY).samefile(source)
+    assert [path.name for path in (root / KEY).parent.iterdir()] == ["photo-1.jpg"]
+
+    def elsewhere(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(Path, "hardlink_to", elsewhere)
+    store.take(KEY, source)
+    assert not (root / KEY).samefile(source)
+    assert store.get(KEY) == b"0123456789"
+
+
+def test_an_address_gives_the_object_to_whoever_has_it(s3_location: str, tmp_path: Path) -> None:
+    store = open_store(s3_location)
+    store.put("derivatives/0a/x.webp", b"0123456789", mime="image/webp")
+    address = store.address("derivatives/0a/x.webp", seconds=60)
+    assert address is not None
+    assert "X-Amz-Expires=60&" in address
+    answer = httpx.get(address)
+    assert (answer.content, answer.headers["content-type"]) == (b"0123456789", "image/webp")
+    assert open_store(tmp_path.as_uri()).address("derivatives/0a/x.webp", seconds=60) is None
+
+
 def test_what_is_not_there_is_said_to_be_missing(store: ObjectStore) -> None:
     for read in (store.get, store.head, lambda key: list(store.stream(key)), lambda key: store.get_range(key, 0, 1)):
         with pytest.raises(ObjectMissing):
@@ -98,7 +165,8 @@ def test_deleting_twice_is_harmless(store: ObjectStore) -> None:
     "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", "a/.hidden", "a\0b", "相片", "a b"]
 )
 def test_keys_that_could_point_elsewhere_are_refused(store: ObjectStore, key: str) -> None:
-    for act in (store.get, store.delete, store.head, lambda bad: store.put(bad, b"x")):
+    acts = (store.get, store.delete, store.head, lambda bad: store.put(bad, b"x"))
+    for act in (*acts, lambda bad: store.take(bad, Path(bad)), lambda bad: store.address(bad, seconds=1)):
         with pytest.raises(ValueError, match="not a key"):
             act(key)
 
@@ -108,7 +176,11 @@ def test_a_local_put_is_flushed_with_its_folders(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(objects, "flush_to_disk", flushed.append)
     root = tmp_path / "media"
     open_store(root.as_uri()).put(KEY, b"x")
-    assert flushed == [root / KEY, root / "originals/0a", root / "originals", root]
+    folders = [root / "originals/0a", root / "originals", root]
+    assert flushed == [root / KEY, *folders]
+    (tmp_path / "source").write_bytes(b"x")
+    open_store(root.as_uri()).take(KEY, tmp_path / "source")
+    assert flushed[4:] == [root / KEY, *folders]
 
 
 def test_a_full_disk_is_told_from_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
