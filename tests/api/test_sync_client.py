@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -26,16 +27,24 @@ CODES = ("residential", "commercial", "office", "rented", "vacant")
 
 @pytest.fixture
 def make(world: World, tmp_path: Path) -> Iterator[Make]:
+    with devices_of(world, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def devices_of(world: World, folder: Path) -> Iterator[Make]:
     """Makes enrolled devices, and closes them."""
     made: list[Client] = []
 
     def make_one(login: str | None = None, **options: Any) -> Client:
-        made.append(enrolled(world, tmp_path / f"{len(made)}.sqlite", login, **{"kinds": ("house",), **options}))
+        made.append(enrolled(world, folder / f"{len(made)}.sqlite", login, **{"kinds": ("house",), **options}))
         return made[-1]
 
-    yield make_one
-    for device in made:
-        device.close()
+    try:
+        yield make_one
+    finally:
+        for device in made:
+            device.close()
 
 
 def house(device: Client, **fields: Any) -> Json:

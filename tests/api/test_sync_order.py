@@ -1,10 +1,19 @@
-"""What the model histories found, on the real server: overtaken pushes, unheard answers, grids lost unpulled."""
+"""What the model histories found, on the real server: overtaken pushes, unheard answers, grids lost unpulled; and two
+pushes at once, which no history has."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import Any
+
+import pytest
+from sqlalchemy import text
 
 from backend.core.db import engine_for, transaction
 from backend.services.epoch import begin_epoch
-from tests.world import Handheld, World, document, edited
+from sync import core
+from tests.world import Handheld, World, document, edited, until
+
+LONG_S = 30.0
 
 
 def numbered(device: Handheld, number: int, *rows: dict[str, Any]) -> Any:
@@ -71,3 +80,38 @@ def test_a_rev_of_this_epoch_is_no_base(world: World) -> None:
     other.push("house", first)
     device.push("house", {**edited(first, use="commercial"), "rev": 1})
     assert [entry["outcome"] for entry in device.outcomes()["mutations"]] == ["conflict"]
+
+
+def waits_or_is_through(pushed: "Future[Any]") -> bool:
+    """Whether a push waits for a lock of documents, or is through without."""
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    with transaction(engine_for("zw_worker")) as session:
+        return bool(session.connection().scalar(text(blocked))) or pushed.done()
+
+
+def test_a_create_repeated_while_the_first_is_under_way_is_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 10: ids are locked before they are read, also those that do not exist yet, so the second push waits where
+    the first has read and not written. Documents that are there have a row lock besides."""
+    one, other = world.handheld(), world.handheld()
+    first = document(one.grids()[0], address="合成路1号", use="residential")
+    has_read, go = Event(), Event()
+    take_rows = core.take_rows
+
+    def held_up(*given: Any, **named: Any) -> Any:
+        if not has_read.is_set():
+            has_read.set()
+            assert go.wait(LONG_S)
+        return take_rows(*given, **named)
+
+    monkeypatch.setattr(core, "take_rows", held_up)
+    with ThreadPoolExecutor(2) as senders:
+        try:
+            sent = senders.submit(one.push, "house", first)
+            assert has_read.wait(LONG_S)
+            again = senders.submit(one.push, "house", first)
+            until(lambda: waits_or_is_through(again), seconds=LONG_S, what="the second push at the first one's lock")
+        finally:
+            go.set()
+        assert (sent.result(LONG_S), again.result(LONG_S)) == ([], [])
+    assert [entry["rev"] for entry in other.pull("house")] == [1]
+    assert [entry["outcome"] for entry in one.outcomes()["mutations"]] == ["applied"]

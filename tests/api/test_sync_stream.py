@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
+import jwt
 import pytest
 from sqlalchemy import Engine, text
 
@@ -26,6 +28,10 @@ from tests.world import Handheld, World, document, until
 
 HEARTBEAT_S = 0.5
 SOON_S = 20.0
+FEW = 8
+"""Heartbeats in which a word has to come where no network lies between: two seconds."""
+QUIET = 2
+"""Heartbeats in a row after which all is said that is said at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +255,35 @@ def test_only_a_handheld_of_this_line_of_history_may_listen(world: World) -> Non
 
 
 # The signals by themselves.
+
+
+async def hears_soon(stream: Stream) -> bool:
+    """Whether the stream is poked within a few heartbeats."""
+    for _ in range(FEW):
+        if await stream.next() is Signal.RESYNC:
+            return True
+    return False
+
+
+def test_a_push_pokes_who_holds_its_grid(world: World) -> None:
+    """Listening, without a network between: the commit of a push is heard within a few heartbeats."""
+    one, other = world.handheld(), world.handheld()
+    claims = jwt.decode(other.tokens["access_token"], options={"verify_signature": False})
+
+    async def listen() -> bool:
+        streams = Streams(get_settings().database_url, limit=1, heartbeat_s=HEARTBEAT_S / 2)
+        try:
+            follows = Follower(UUID(claims["sid"]), UUID(other.tokens["device_id"]), now() + timedelta(minutes=5))
+            stream = streams.open(follows)
+            quiet = 0
+            while quiet < QUIET or not stream.grids:
+                quiet = quiet + 1 if await stream.next() is Signal.HEARTBEAT else 0
+            await asyncio.to_thread(one.push, "person", document(one.grids()[0], name="合成"))
+            return await hears_soon(stream)
+        finally:
+            await streams.shut()
+
+    assert asyncio.run(listen()), "no word of the push"
 
 
 def follower(seconds: float = 60.0) -> Follower:

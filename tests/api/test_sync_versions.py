@@ -26,6 +26,10 @@ class Older(Handheld):
 
 @pytest.fixture
 def pair(world: World) -> tuple[Handheld, Older]:
+    return pair_of(world)
+
+
+def pair_of(world: World) -> tuple[Handheld, Older]:
     """A current handheld and one of version 1, of the same worker."""
     other = world.handheld()
     return world.handheld(), Older(**{name: getattr(other, name) for name in ("client", "login", "key", "tokens")})
