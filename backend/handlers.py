@@ -6,6 +6,7 @@ MODULES = (
     "backend.services.audit_tasks",
     "backend.services.tasks",
     "media.tasks",
+    "media.upload_tasks",
     "sync.tasks",
     "workflows.cases.tasks",
     "workflows.channels.tasks",

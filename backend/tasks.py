@@ -31,6 +31,7 @@ DONE_JOBS_KEPT = timedelta(days=7)
 SWEPT_EXPIRE_S = 60
 DAILY_EVERY_S = 3600
 DAILY_JOB = "life.daily"
+REAP_JOB = "media.reap"
 
 log = get_logger(__name__)
 
@@ -108,10 +109,14 @@ def prune() -> None:
 
 @celery.task(name="zhiwang.daily")  # type: ignore[untyped-decorator]
 def daily() -> None:
-    """Ask for the work of the day, in the city's time. Asked every hour, it is done once, also after a lost night."""
+    """Ask for the work of the day, in the city's time. Asked every hour, it is done once, also after a lost night.
+
+    What is done every hour is asked for with it.
+    """
     day = now().astimezone(CITY_TIME).date().isoformat()
     with transaction(engine_for("zw_worker")) as session:
         jobs.enqueue(session, DAILY_JOB, key=day, day=day)
+        jobs.enqueue(session, REAP_JOB, key=slot_of(now(), DAILY_EVERY_S).isoformat())
 
 
 def run_batch(name: str, *, end: float = math.inf) -> int:

@@ -1,6 +1,6 @@
 """What the media room refuses, each with its stable code. Statuses are those tus 1.0 gives them where it does."""
 
-from backend.core.errors import NotFound, TooLarge, ZhiwangError
+from backend.core.errors import NotFound, TooLarge, TooManyRequests, ZhiwangError
 
 
 class TusVersionUnsupported(ZhiwangError):
@@ -54,6 +54,12 @@ class UploadStalled(ZhiwangError):
     status = 408
     title_zh = "网络中断，已保存收到的部分，请继续上传"
     title_en = "The body stopped coming; what arrived is kept, continue"
+
+
+class UploadQuota(TooManyRequests):
+    code = "upload_quota"
+    title_zh = "上传数量已达上限，请先完成未传完的照片或稍后再试（请勿删除本机照片）"
+    title_en = "Too much is being uploaded by this account; finish what was begun, keep the photos and try later"
 
 
 class UploadTooLong(TooLarge):

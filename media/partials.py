@@ -20,6 +20,8 @@ from backend.services.objects import flush_to_disk, store_faults
 from media.errors import UploadBusy, UploadGone
 
 READ_BYTES = 1024 * 1024
+PART, WHOLE = ".part", ".whole"
+OPENED_AT_MOST = 3
 
 
 def folder() -> Path:
@@ -31,28 +33,35 @@ def folder() -> Path:
 
 def path_of(upload_id: UUID) -> Path:
     """The file of one upload."""
-    return folder() / f"{upload_id}.part"
+    return folder() / f"{upload_id}{PART}"
 
 
 class Partial:
     """The open and locked file of one upload. `close` or `remove` it in every case."""
 
     def __init__(self, upload_id: UUID) -> None:
-        """Open and lock, or `UploadBusy`."""
+        """Open and lock, or `UploadBusy`.
+
+        Between the two the last writer may have removed or replaced the file: then its lock is worth nothing.
+        """
         self.path = path_of(upload_id)
-        with store_faults():
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        for _ in range(OPENED_AT_MOST):
+            with store_faults():
+                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if _lock(self._descriptor) and self._is_at_its_path():
+                return
             self.close()
-            raise UploadBusy(retry_after=1) from error
+        raise UploadBusy(retry_after=1)
 
     def rewind(self, offset: int) -> None:
         """Cut off what was written after the durable offset. `UploadGone` where even that much is not there."""
-        if os.fstat(self._descriptor).st_size < offset:
+        found = os.fstat(self._descriptor)
+        if found.st_size < offset:
             raise UploadGone
-        os.ftruncate(self._descriptor, offset)
+        with store_faults():
+            if found.st_nlink > 1:
+                self._leave_to_the_store()
+            os.ftruncate(self._descriptor, offset)
 
     def write(self, block: bytes, offset: int) -> None:
         """Write all of the block at the offset."""
@@ -78,6 +87,25 @@ class Partial:
             offset += len(block)
         return digest.hexdigest()
 
+    def _is_at_its_path(self) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        return False
+
+    def _leave_to_the_store(self) -> None:
+        """Go on with a copy: the store took the file over, though the transaction that would have said so failed."""
+        beside = self.path.with_suffix(f".{new_id()}")
+        mine = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        _lock(mine)
+        offset = 0
+        while block := os.pread(self._descriptor, READ_BYTES, offset):
+            offset += os.write(mine, block)
+        os.fsync(mine)
+        beside.replace(self.path)
+        flush_to_disk(self.path.parent)
+        os.close(self._descriptor)
+        self._descriptor = mine
+
     def close(self) -> None:
         """Give the lock back. Closing twice is harmless."""
         if self._descriptor >= 0:
@@ -91,6 +119,15 @@ class Partial:
         self.close()
 
 
+def _lock(descriptor: int) -> bool:
+    """Whether the file is this process's alone now, until the descriptor is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def remove_partial(upload_id: UUID) -> None:
     """Delete the file of an upload that nobody writes to."""
     with suppress(OSError):
@@ -100,7 +137,7 @@ def remove_partial(upload_id: UUID) -> None:
 @contextmanager
 def kept(file: BinaryIO) -> Iterator[tuple[Path, str]]:
     """A file's content under a name of ours, with its SHA-256, for as long as the block runs."""
-    path = folder() / f"{new_id()}.whole"
+    path = folder() / f"{new_id()}{WHOLE}"
     digest = hashlib.sha256()
     file.seek(0)
     try:

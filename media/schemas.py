@@ -63,11 +63,15 @@ class PhotoView(BaseModel):
 
 
 class ExpectedPhotoView(BaseModel):
-    """One photo a record names. `state` is `expected` also for one the server has never heard of."""
+    """One photo a record names. `state` is `expected` also for one the server has never heard of, without a `href`.
+
+    `href` leads to this very photo, also where another account has used its id for another one.
+    """
 
     photo_id: UUID
     state: PhotoState
     failure: FailureView | None
+    href: str | None = Field(examples=["/media/v1/photos/0198c3a0-0000-7000-8000-000000000001"])
 
 
 class CompletenessView(BaseModel):

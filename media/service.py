@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from backend.core.clock import now
 from backend.core.enums import PhotoState, Role, SourceType
@@ -25,9 +25,9 @@ from media.schemas import CompletenessView, ExpectedPhotoView, FailureView, Phot
 def photo_view(session: Session, caller: Caller, *, photo_id: UUID) -> PhotoView:
     """A photo the caller may see. `NotFound` for any other."""
     photo = _visible_photo(session, caller, photo_id)
-    copies = session.exec(select(Derivative).where(Derivative.photo_id == photo_id).order_by(Derivative.variant)).all()
+    copies = session.exec(select(Derivative).where(Derivative.photo_id == photo.id).order_by(Derivative.variant)).all()
     return PhotoView(
-        photo_id=photo.id,
+        photo_id=photo_id,
         state=photo.state,
         sha256=photo.sha256,
         size=photo.size,
@@ -43,8 +43,8 @@ def photo_view(session: Session, caller: Caller, *, photo_id: UUID) -> PhotoView
 
 def variant_row(session: Session, caller: Caller, *, photo_id: UUID, variant: Variant) -> Derivative:
     """The row of a cleaned copy the caller may see. `PhotoNotReady` where there is none yet, or never will be."""
-    _visible_photo(session, caller, photo_id)
-    copy = session.get(Derivative, (photo_id, variant.value))
+    photo = _visible_photo(session, caller, photo_id)
+    copy = session.get(Derivative, (photo.id, variant.value))
     if copy is None:
         raise PhotoNotReady
     return copy
@@ -90,8 +90,13 @@ def failure_view(code: str | None) -> FailureView | None:
 
 def _expected_view(photo_id: UUID, photo: Photo | None) -> ExpectedPhotoView:
     if photo is None:
-        return ExpectedPhotoView(photo_id=photo_id, state=PhotoState.EXPECTED, failure=None)
-    return ExpectedPhotoView(photo_id=photo_id, state=photo.state, failure=failure_view(photo.failure))
+        return ExpectedPhotoView(photo_id=photo_id, state=PhotoState.EXPECTED, failure=None, href=None)
+    return ExpectedPhotoView(
+        photo_id=photo_id,
+        state=photo.state,
+        failure=failure_view(photo.failure),
+        href=f"/media/v1/photos/{photo.id}",
+    )
 
 
 def _variant_view(copy: Derivative) -> VariantView:
@@ -121,19 +126,20 @@ def _linked_photos(
     """What is known of the photos named, where they are the source's own: of others it hears nothing."""
     query = select(Photo).join(PhotoLink, col(PhotoLink.photo_id) == col(Photo.id))
     query = query.where(PhotoLink.source_type == source_type, PhotoLink.source_id == source_id)
-    photos = session.exec(query.where(col(Photo.id).in_(named)))
-    return {photo.id: photo for photo in photos if named[photo.id] in (None, photo.sha256)}
+    photos = session.exec(query.where(col(Photo.taken_as).in_(named)))
+    return {photo.taken_as: photo for photo in photos if named[photo.taken_as] in (None, photo.sha256)}
 
 
 def _visible_photo(session: Session, caller: Caller, photo_id: UUID) -> Photo:
-    photo = session.get(Photo, photo_id)
-    if photo is None:
-        raise NotFound
-    if photo.owner_id != caller.account_id:
-        seen = session.connection().execute(_SEES_PHOTO, {**_scope(caller), "photo": photo_id}).scalar_one()
-        if not seen:
-            raise NotFound
-    return photo
+    """The photo that the caller knows by this id: his own before any other, and what he may see only."""
+    named = select(Photo).where(or_(col(Photo.id) == photo_id, col(Photo.taken_as) == photo_id)).order_by(col(Photo.id))
+    photos = session.exec(named).all()
+    own = [photo for photo in photos if photo.owner_id == caller.account_id]
+    for photo in own or sorted(photos, key=lambda photo: photo.id != photo_id):
+        values = {**_scope(caller), "photo": photo.id}
+        if own or session.connection().execute(_SEES_PHOTO, values).scalar_one():
+            return photo
+    raise NotFound
 
 
 def _sees_source(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> bool:
@@ -160,7 +166,7 @@ _NAMES_IT = """
             CASE json_typeof(version.body -> 'photos') WHEN 'array' THEN version.body -> 'photos' ELSE '[]' END
         ) AS entry
         WHERE version.document_id = photo_link.source_id
-          AND CAST(entry ->> 'photo_id' AS uuid) = photo.id AND entry ->> 'sha256' = photo.sha256))
+          AND CAST(entry ->> 'photo_id' AS uuid) = photo.taken_as AND entry ->> 'sha256' = photo.sha256))
 """
 # A source is a record or a report. A report lies in no worker's business, nor does a deleted record any longer.
 _SOURCE = """

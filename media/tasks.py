@@ -17,7 +17,6 @@ from backend.services.objects import object_store
 from backend.services.photos import PROCESS_JOB, derivative_key
 from backend.services.sealing import seal_value
 from media.exif import Claims
-from media.partials import remove_partial
 from media.pictures import Copy, Picture
 from media.rules import Failure, Unusable
 from media.sandbox import decoder
@@ -50,13 +49,6 @@ def process(session: Session, *, photo_id: str) -> None:
         _refuse(session, photo.id, verdict.failure)
     else:
         _accept(session, photo.id, picture)
-
-
-@jobs.handler("media.forget_uploads")
-def forget_uploads(_session: Session, *, upload_ids: list[str]) -> None:
-    """Remove the files of uploads whose rows are gone. A worker shares the folder with the API."""
-    for upload_id in upload_ids:
-        remove_partial(UUID(upload_id))
 
 
 def _accept(session: Session, photo_id: UUID, picture: Picture) -> None:

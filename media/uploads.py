@@ -8,7 +8,7 @@ finds its upload complete may delete its copy.
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.db import after_commit
@@ -33,6 +33,7 @@ from media.errors import (
     UploadTooLong,
 )
 from media.partials import Partial, kept, remove_partial
+from media.quotas import check_quota
 from media.rules import BadHeader, Checksum, Declared, parse_declared
 from media.schemas import ReceivedView
 
@@ -79,19 +80,16 @@ class Append:
 
 
 def create(session: Session, *, owner_id: UUID, declared: Declared) -> Upload:
-    """A new upload of the caller's, detached. Raises as `receive_photo` would, before the first byte is sent."""
+    """A new upload of the caller's, detached. Raises as `receive_photo` and `check_quota`, before the first byte comes.
+
+    It takes the place of what the account had begun of the same photo: over a bad line the answer that named that one
+    was lost, and nobody will go on with it.
+    """
     check_size(declared.size)
     check_photo(session, photo_id=declared.photo_id, owner_id=owner_id, sha256=declared.sha256)
-    _drop_expired(session, owner_id=owner_id)
-    moment = now()
-    upload = Upload(
-        photo_id=declared.photo_id,
-        owner_id=owner_id,
-        length=declared.size,
-        declared={"sha256": declared.sha256, "mime": declared.mime},
-        created_at=moment,
-        expires_at=moment + LIFETIME,
-    )
+    _make_room(session, owner_id=owner_id, declared=declared)
+    check_quota(session, owner_id=owner_id, length=declared.size)
+    upload = _new_row(owner_id, declared)
     session.add(upload)
     session.flush()
     session.expunge(upload)
@@ -134,6 +132,9 @@ def begin(
             file.remove()
         else:
             file.rewind(offset)
+    except (NotFound, UploadGone):
+        file.remove()
+        raise
     except BaseException:
         file.close()
         raise
@@ -182,13 +183,30 @@ def receive_whole(session: Session, *, owner_id: UUID, fields: Mapping[str, str]
     except BadHeader as error:
         raise UploadHeaderInvalid(str(error)) from error
     check_size(size)
+    check_quota(session, owner_id=owner_id, length=size)
     with kept(file) as (path, sha256):
         if sha256 != declared.sha256:
             raise PhotoChecksumMismatch
         receive_photo(
             session, photo_id=declared.photo_id, owner_id=owner_id, content=path, mime=declared.mime, sha256=sha256
         )
+    session.add(_new_row(owner_id, declared, finished=True))
     return ReceivedView(photo_id=declared.photo_id, sha256=sha256)
+
+
+def _new_row(owner_id: UUID, declared: Declared, *, finished: bool = False) -> Upload:
+    """Also a photo that came in one piece has a row, so that quotas count it."""
+    moment = now()
+    return Upload(
+        photo_id=declared.photo_id,
+        owner_id=owner_id,
+        length=declared.size,
+        durable_offset=declared.size if finished else 0,
+        declared={"sha256": declared.sha256, "mime": declared.mime},
+        finished=finished,
+        created_at=moment,
+        expires_at=moment + LIFETIME,
+    )
 
 
 def _finish(session: Session, append: Append) -> ZhiwangError | None:
@@ -245,15 +263,10 @@ def _forget(session: Session, upload: Upload, *, action: str, code: str) -> None
     )
 
 
-def _drop_expired(session: Session, *, owner_id: UUID) -> None:
-    """Remove what this owner left behind, so that unfinished uploads do not pile up."""
-    expired: Sequence[UUID] = session.exec(
-        select(Upload.id).where(Upload.owner_id == owner_id, col(Upload.expires_at) <= now())
-    ).all()
-    if not expired:
-        return
-    session.exec(delete(Upload).where(col(Upload.id).in_(expired)))
-    for upload_id in expired:
+def _make_room(session: Session, *, owner_id: UUID, declared: Declared) -> None:
+    """Forget what this owner had begun of the photo that is coming now."""
+    given = {"owner": owner_id, "photo": declared.photo_id, "sha256": declared.sha256}
+    for upload_id in session.connection().execute(_BEGUN, given).scalars().all():
         after_commit(session, partial(remove_partial, upload_id))
 
 
@@ -261,6 +274,13 @@ _ADVANCE = text(
     """
     UPDATE upload SET durable_offset = :to, finished = :finished, expires_at = :expires
     WHERE id = :id AND durable_offset = :known AND NOT finished
+    """
+)
+_BEGUN = text(
+    """
+    DELETE FROM upload
+    WHERE owner_id = :owner AND photo_id = :photo AND declared ->> 'sha256' = :sha256 AND NOT finished
+    RETURNING id
     """
 )
 _DELETE = text("DELETE FROM upload WHERE id = :id")

@@ -32,6 +32,8 @@ KEPT_APART = (QuarantineState.OPEN, QuarantineState.REJECTED)
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Key = tuple[UUID, UUID]
+NamedPhoto = tuple[UUID, str]
+"""A photo as a manifest names it: by id and SHA-256."""
 
 
 class HeldRecord(msgspec.Struct):
@@ -79,7 +81,7 @@ class _Kept:
     current: dict[UUID, str] = field(default_factory=dict)
     held: dict[Key, list[tuple[QuarantineState, str | None]]] = field(default_factory=dict)
     ops: dict[UUID, set[UUID]] = field(default_factory=dict)
-    own_photos: set[UUID] = field(default_factory=set)
+    own_photos: set[NamedPhoto] = field(default_factory=set)
 
 
 def read_claims(body: bytes) -> Claimed:
@@ -105,9 +107,9 @@ def receipt(session: Session, *, caller: Caller, claimed: Claimed, version: int 
         raise Forbidden
     kept = _read(session, claimed.records, device_id=caller.device_id, version=version)
     states = [_state_of(item, kept) for item in claimed.records]
-    arrived = _arrived(session, {photo.photo_id for photo in claimed.photos} | kept.own_photos)
+    arrived = _arrived(session, {(photo.photo_id, photo.sha256) for photo in claimed.photos} | kept.own_photos)
     photos = [_photo_state(photo, arrived) for photo in claimed.photos]
-    awaited = sorted(kept.own_photos - arrived.keys())
+    awaited = sorted({photo_id for photo_id, _ in kept.own_photos - arrived})
     return {
         "records": [
             {"kind": item.kind.value, "id": str(item.id), "op": str(item.op), "state": state.value}
@@ -141,8 +143,8 @@ def _state_of(item: HeldRecord, kept: _Kept) -> ItemState:
     return ItemState.APPLIED if is_out_of_sight and item.op in ops and key not in kept.held else ItemState.MISSING
 
 
-def _photo_state(photo: HeldPhoto, arrived: dict[UUID, str]) -> ItemState:
-    return ItemState.APPLIED if arrived.get(photo.photo_id) == photo.sha256 else ItemState.MISSING
+def _photo_state(photo: HeldPhoto, arrived: set[NamedPhoto]) -> ItemState:
+    return ItemState.APPLIED if (photo.photo_id, photo.sha256) in arrived else ItemState.MISSING
 
 
 def _read(session: Session, items: Sequence[HeldRecord], *, device_id: UUID, version: int) -> _Kept:
@@ -197,10 +199,15 @@ def _read_held(session: Session, kept: _Kept, pairs: dict[str, Any]) -> None:
         kept.held.setdefault(_key(row), []).append((QuarantineState(row.state), found))
 
 
-def _arrived(session: Session, photo_ids: Iterable[UUID]) -> dict[UUID, str]:
-    """The SHA-256 of the photos that came whole."""
-    given = {"ids": list(photo_ids), "expected": PhotoState.EXPECTED.value}
-    return {row.id: row.sha256 for row in session.connection().execute(_ARRIVED, given)}
+def _arrived(session: Session, named: Iterable[NamedPhoto]) -> set[NamedPhoto]:
+    """Those of the photos that came whole."""
+    pairs = list(named)
+    given = {
+        "ids": [photo_id for photo_id, _ in pairs],
+        "sha256": [sha256 for _, sha256 in pairs],
+        "expected": PhotoState.EXPECTED.value,
+    }
+    return {(row.taken_as, row.sha256) for row in session.connection().execute(_ARRIVED, given)}
 
 
 def _hash(kept: _Kept, row: Any, fields: Document | None) -> str | None:
@@ -210,9 +217,9 @@ def _hash(kept: _Kept, row: Any, fields: Document | None) -> str | None:
     return hash_of(in_form(kept.kinds[row.document_id], whole, kept.version))
 
 
-def _photos_of(fields: Document | None) -> set[UUID]:
+def _photos_of(fields: Document | None) -> set[NamedPhoto]:
     named = fields.get("photos") if fields else None
-    return {UUID(entry["photo_id"]) for entry in named or ()}
+    return {(UUID(entry["photo_id"]), entry["sha256"]) for entry in named or ()}
 
 
 def _key(row: Any) -> Key:
@@ -248,4 +255,11 @@ _HELD = text(
     """
 )
 _OPS = text("SELECT document_id, op FROM zw_known_ops(CAST(:ids AS uuid[]))")
-_ARRIVED = text("SELECT id, sha256 FROM photo WHERE id = ANY(:ids) AND state <> :expected")
+_ARRIVED = text(
+    """
+    SELECT photo.taken_as, photo.sha256
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:sha256 AS text[])) AS wanted (taken_as, sha256)
+    JOIN photo USING (taken_as, sha256)
+    WHERE photo.state <> :expected
+    """
+)

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from backend import jobs
 from backend.backup.manifest import MEDIA_FOLDER, Backup, hash_file
@@ -145,12 +145,13 @@ def _adopt(session: Session, store: ObjectStore, key: str) -> bool:
     digest = sha256(content).hexdigest()
     if not digest.startswith(found["sha256"]):
         return False
-    photo = session.get(Photo, UUID(found["id"]))
+    taken_as = UUID(found["id"])
+    photo = session.exec(select(Photo).where(Photo.taken_as == taken_as, Photo.sha256 == digest)).first()
     owner = photo.owner_id if photo else None
     try:
         receive_photo(
             session,
-            photo_id=UUID(found["id"]),
+            photo_id=taken_as,
             owner_id=owner,
             content=content,
             mime=photo.mime if photo else "application/octet-stream",
@@ -159,8 +160,7 @@ def _adopt(session: Session, store: ObjectStore, key: str) -> bool:
         )
     except (ZhiwangError, ValueError):
         return False
-    row = session.get(Photo, UUID(found["id"]), populate_existing=True)
-    return row is not None and row.original_key == key
+    return session.exec(select(Photo.id).where(Photo.original_key == key)).first() is not None
 
 
 _FORGET_COPY = text("DELETE FROM derivative WHERE photo_id = :photo AND storage_key = :key")

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     max_photo_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
     max_photo_pixels: int = Field(default=50_000_000, ge=1)
     max_import_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    max_open_uploads: int = Field(default=200, ge=1)
+    max_upload_bytes_per_day: int = Field(default=8 * 1024**3, ge=1024)
+    min_free_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
 
     body_stall_seconds: float = Field(default=20.0, gt=0)
     body_seconds: float = Field(default=120.0, gt=0)

@@ -11,15 +11,19 @@ from backend.models.base import Json, SQLModel, datetime, enum_field, json_field
 
 
 class Photo(SQLModel, table=True):
-    """A photo by the id its taker gave it. `sha256`, `size` and `mime` are the manifest's until it is received whole.
+    """A photo, told by the id its taker gave it and its bytes: `taken_as` and `sha256` together.
 
+    `id` is `taken_as` too, but for one whose id another account had used for other bytes: it has an id of the server's.
+    `sha256`, `size` and `mime` are the manifest's until it is received whole.
     `taken_at` and `claims` (place, sealed) come from the file and are claims, not facts. `owner_id` is the account
     that may upload it, absent for a citizen's.
     """
 
     __tablename__ = "photo"
+    __table_args__ = (Index("uq_photo_taken_as_sha256", "taken_as", "sha256", unique=True),)
 
     id: UUID = Field(primary_key=True)
+    taken_as: UUID
     owner_id: UUID | None = Field(default=None, foreign_key="account.id")
     sha256: str = Field(max_length=64, index=True)
     size: int = Field(sa_type=BigInteger)
@@ -68,7 +72,7 @@ class Upload(SQLModel, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     photo_id: UUID = Field(index=True)
-    owner_id: UUID = Field(foreign_key="account.id")
+    owner_id: UUID = Field(foreign_key="account.id", index=True)
     length: int = Field(sa_type=BigInteger)
     durable_offset: int = Field(default=0, sa_type=BigInteger)
     declared: Json = json_field()

@@ -1,6 +1,7 @@
 """Photos of what was erased: files, copies, claims and links go, where no other record shows the photo."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -8,8 +9,11 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.enums import SourceType
-from backend.services import file_removal
+from backend.services import file_removal, photos
 from backend.services.objects import object_store
+
+FORGET_JOB = "media.forget_uploads"
+FILES_AT_ONCE = 1000
 
 
 def forget(session: Session, *, source_type: SourceType, source_ids: Sequence[UUID]) -> dict[str, int]:
@@ -49,16 +53,43 @@ def _drop_rows(session: Session, photo_ids: Sequence[UUID]) -> tuple[Sequence[st
     return keys, counts
 
 
+def drop_expired_uploads(session: Session, *, before: datetime, limit: int) -> int:
+    """Forget uploads that expired before a moment; gives how many.
+
+    An original that was stored, and whose transaction then failed, has no row. It goes with the upload that brought it.
+    """
+    rows = session.connection().execute(_DROP_EXPIRED, {"before": before, "limit": limit}).all()
+    file_removal.remove_later(session, [photos.original_key(row.photo_id, row.sha256) for row in rows if row.sha256])
+    _forget_files(session, [row.id for row in rows])
+    return len(rows)
+
+
 def drop_uploads(session: Session, *, photo_ids: Sequence[UUID]) -> int:
-    """Forget unfinished and finished uploads of photos; the media room removes their files."""
+    """Forget unfinished and finished uploads of these photos; the media room removes their files."""
     gone = session.connection().execute(_DROP_UPLOADS, {"ids": list(photo_ids)}).scalars().all()
-    if gone:
-        ids = sorted(str(upload_id) for upload_id in gone)
-        jobs.enqueue(session, "media.forget_uploads", key=ids[0], upload_ids=ids)
+    _forget_files(session, gone)
     return len(gone)
 
 
-_DROP_UPLOADS = text("DELETE FROM upload WHERE photo_id = ANY(:ids) RETURNING id")
+def _forget_files(session: Session, upload_ids: Sequence[UUID]) -> None:
+    ids = sorted(str(upload_id) for upload_id in upload_ids)
+    parts = [ids[start : start + FILES_AT_ONCE] for start in range(0, len(ids), FILES_AT_ONCE)]
+    jobs.enqueue_many(session, [jobs.NewJob(FORGET_JOB, part[0], {"upload_ids": part}) for part in parts])
+
+
+_DROP_EXPIRED = text(
+    """
+    DELETE FROM upload WHERE id IN (SELECT id FROM upload WHERE expires_at < :before ORDER BY id LIMIT :limit)
+    RETURNING id, photo_id, CASE WHEN NOT finished THEN declared ->> 'sha256' END AS sha256
+    """
+)
+_DROP_UPLOADS = text(
+    """
+    DELETE FROM upload USING photo
+    WHERE photo.id = ANY(:ids) AND upload.photo_id = photo.taken_as AND upload.declared ->> 'sha256' = photo.sha256
+    RETURNING upload.id
+    """
+)
 _UNLINK = text(
     "DELETE FROM photo_link WHERE source_type = :type AND source_id = ANY(CAST(:sources AS uuid[])) RETURNING photo_id"
 )

@@ -25,11 +25,21 @@ def remove_later(session: Session, keys: Iterable[str]) -> None:
 
 
 def remove(session: Session, *, keys: Sequence[str]) -> None:
-    """Remove files, but for those that a photo has again meanwhile. Files that are gone already do no harm."""
+    """Remove files, but for those that a photo has again meanwhile. Files that are gone already do no harm.
+
+    The locks keep whoever is about to store one of them waiting until it is clear which of the two came first.
+    """
+    for key in sorted(keys):
+        lock(session, key)
     named = set(session.connection().execute(_NAMED_AGAIN, {"keys": list(keys)}).scalars())
     for key in keys:
         if key not in named:
             object_store().delete(key)
+
+
+def lock(session: Session, key: str) -> None:
+    """Hold a key of the store until the transaction ends, against a removal of what is being stored there."""
+    session.connection().execute(_LOCK, {"key": key})
 
 
 def remove_waiting(session: Session) -> None:
@@ -38,6 +48,7 @@ def remove_waiting(session: Session) -> None:
         remove(session, keys=part)
 
 
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('store:' || :key, 0))")
 _NAMED_AGAIN = text(
     """
     SELECT original_key FROM photo WHERE original_key = ANY(CAST(:keys AS text[]))

@@ -1,6 +1,6 @@
 """Photographs as the rest of the system knows them: expected from a manifest, or received whole.
 
-A photo has the id its taker gave it and is bound to its SHA-256. `link_photos` is for records that name photos, and
+A photo is told by the id its taker gave it and by its SHA-256. `link_photos` is for records that name photos, and
 `receive_photo` for bytes that arrived; either may come first. The media room does the rest.
 """
 
@@ -16,10 +16,11 @@ from sqlmodel import Session, select
 from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import PhotoState, SourceType
-from backend.core.errors import NotFound, TooLarge, ZhiwangError
+from backend.core.errors import TooLarge, ZhiwangError
+from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import Photo
-from backend.services import audit
+from backend.services import audit, file_removal
 from backend.services.objects import object_store
 
 PROCESS_JOB = "media.process"
@@ -59,22 +60,18 @@ def check_size(size: int) -> None:
 
 
 def check_photo(session: Session, *, photo_id: UUID, owner_id: UUID | None, sha256: str) -> bool:
-    """Whether the photo is here already, whole. Of other bytes than are known: `PhotoIdTaken`, `NotFound` to strangers.
+    """Whether the photo is here already, whole. `PhotoIdTaken` where the caller uses its id for other bytes.
 
-    Whoever brings the very bytes may do so, as handhelds are handed on with photos that wait. Nobody has brought any
-    bytes of an expected photo, so there the first to bring some is believed before the first to name it.
+    Whoever brings the very bytes may do so, as handhelds are handed on with photos that wait. What others call by this
+    id is no hindrance and none of the caller's business.
     """
-    query = select(Photo.owner_id, Photo.sha256, Photo.state).where(Photo.id == photo_id)
-    found = session.exec(query).first()
-    if found is None:
-        return False
-    owner, known_sha256, state = found
-    if known_sha256 == sha256:
-        return state is not PhotoState.EXPECTED
-    if owner == owner_id:
+    query = select(Photo.owner_id, Photo.sha256, Photo.state).where(Photo.taken_as == photo_id)
+    found = session.exec(query).all()
+    for _, known, state in found:
+        if known == sha256:
+            return state is not PhotoState.EXPECTED
+    if any(owner == owner_id for owner, _, _ in found):
         raise PhotoIdTaken(photo_id=str(photo_id))
-    if state is not PhotoState.EXPECTED:
-        raise NotFound
     return False
 
 
@@ -90,10 +87,10 @@ def receive_photo(
 ) -> None:
     """Keep a whole photo: original stored, row `received`, processing asked for. Again with equal bytes: no effect.
 
-    An expected photo becomes the property of whoever brings it. A `Path` must come with the SHA-256 of what it holds.
+    An expected photo becomes the property of whoever brings it. A `Path` must come with the SHA-256 of what it holds,
+    and is given away (`ObjectStore.take`).
     `actor` is what the audit names where no account owns the photo. The photo is safe once the caller's transaction
-    has committed. Raises `PhotoEmpty`, `PhotoTooLarge`, `PhotoIdTaken`, `NotFound` (the id is somebody else's), and
-    the errors of the object store.
+    has committed. Raises `PhotoEmpty`, `PhotoTooLarge`, `PhotoIdTaken`, and the errors of the object store.
     """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     check_size(size)
@@ -102,29 +99,43 @@ def receive_photo(
         return
     # The key names the bytes, so that of two racing uploads neither can replace what the other one recorded.
     key = original_key(photo_id, digest)
-    object_store().put(key, content)
-    row = {
-        "id": photo_id,
-        "owner": owner_id,
-        "sha256": digest,
-        "size": size,
-        "mime": mime[:64],
-        "key": key,
-        "now": now(),
-    }
-    written = session.connection().execute(_RECEIVE, row)
-    if not written.rowcount:
+    file_removal.lock(session, key)
+    if isinstance(content, Path):
+        object_store().take(key, content)
+    else:
+        object_store().put(key, content)
+    row = {"taken_as": photo_id, "owner": owner_id, "sha256": digest, "size": size, "mime": mime[:64], "key": key}
+    written = _write_received(session, {**row, "now": now()})
+    if written is None:
         check_photo(session, photo_id=photo_id, owner_id=owner_id, sha256=digest)
         return
-    jobs.enqueue(session, PROCESS_JOB, key=str(photo_id), photo_id=str(photo_id))
+    jobs.enqueue(session, PROCESS_JOB, key=str(written), photo_id=str(written))
     audit.record(
         session,
         actor=actor or str(owner_id or "citizen"),
         action="photo.received",
         object_type="photo",
-        object_id=str(photo_id),
+        object_id=str(written),
         size=size,
     )
+
+
+def _write_received(session: Session, row: Mapping[str, Any]) -> UUID | None:
+    """The id under which the photo is noted: the taker's where it is free. None where somebody was faster.
+
+    Each statement sees what a racing transaction, for whose end the one before it waited, has written.
+    """
+    run = session.connection().execute
+    for statement, photo_id in (
+        (_RECEIVE_EXPECTED, None),
+        (_RECEIVE_NEW, row["taken_as"]),
+        (_RECEIVE_NEW, new_id()),
+        (_RECEIVE_EXPECTED, None),
+    ):
+        written: UUID | None = run(statement, {**row, "id": photo_id}).scalar()
+        if written is not None:
+            return written
+    return None
 
 
 def link_photos(
@@ -134,41 +145,45 @@ def link_photos(
     owner_id: UUID | None,
     links: Sequence[tuple[UUID, Sequence[ManifestEntry]]],
 ) -> None:
-    """Note which photos records or reports name, for a whole batch in three statements.
+    """Note which photos records name, for a whole batch in three statements, or four.
 
     A photo never heard of becomes `expected`, to be uploaded by `owner_id`. Its manifest follows a later one of the
     same owner while it is expected; once received it is never changed. A link stays when a later version of the record
     no longer names the photo: it is the record's history, and completeness counts the current manifest only.
 
-    Naming a photo gives no access to it. A received photo is linked only by its owner, or, while nothing names it yet,
-    by who knows its hash: the handheld that took it. An expected one is linked by all who name it, and readers
-    (`media.service`) let a link to a record count only where a version of the record names the photo's own hash.
-    Entries that make no link stay in the record and show nothing.
+    A photo is named by id and hash together: who names another one's id by a hash of his own has a photo of his own.
+    Naming gives no access. A received photo is linked only by its owner, or, while nothing names it yet, by who knows
+    its hash: the handheld that took it. An expected one is linked by all who name it. Entries that make no link stay
+    in the record and show nothing.
     """
-    entries = {UUID(str(entry["photo_id"])): entry for _, manifest in links for entry in manifest}
+    entries = {
+        (UUID(str(entry["photo_id"])), str(entry["sha256"])): entry for _, manifest in links for entry in manifest
+    }
     if not entries:
         return
-    photo_ids = sorted(entries)
-    named = sorted(
-        {(source, UUID(str(entry["photo_id"])), entry["sha256"]) for source, manifest in links for entry in manifest}
-    )
-    photos = {
-        "ids": photo_ids,
-        "sha256": [entries[photo_id]["sha256"] for photo_id in photo_ids],
-        "sizes": [entries[photo_id]["size"] for photo_id in photo_ids],
-        "mimes": [entries[photo_id]["mime"] for photo_id in photo_ids],
+    keys = sorted(entries)
+    named = {
+        "taken_as": [photo_id for photo_id, _ in keys],
+        "sha256": [sha256 for _, sha256 in keys],
+        "sizes": [entries[key]["size"] for key in keys],
+        "mimes": [entries[key]["mime"] for key in keys],
         "owner": owner_id,
+        "now": now(),
     }
-    connection = session.connection()
-    connection.execute(_EXPECT, {**photos, "now": now()})
-    connection.execute(_AMEND, photos)
-    connection.execute(
+    run = session.connection().execute
+    run(_AMEND, named)
+    if run(_EXPECT, {**named, "ids": named["taken_as"]}).rowcount < len(keys):
+        run(_EXPECT, {**named, "ids": [new_id() for _ in keys]})
+    pairs = sorted(
+        {(source, UUID(str(entry["photo_id"])), entry["sha256"]) for source, part in links for entry in part}
+    )
+    run(
         _LINK,
         {
             "source_type": source_type.value,
-            "sources": [source for source, _, _ in named],
-            "photos": [photo_id for _, photo_id, _ in named],
-            "sha256": [sha256 for _, _, sha256 in named],
+            "sources": [source for source, _, _ in pairs],
+            "photos": [photo_id for _, photo_id, _ in pairs],
+            "sha256": [sha256 for _, _, sha256 in pairs],
             "owner": owner_id,
         },
     )
@@ -180,7 +195,10 @@ def follow(session: Session, *, source_id: UUID, target_id: UUID) -> None:
 
 
 def original_key(photo_id: UUID, sha256: str) -> str:
-    """Where the original is kept, apart from its derivatives. The last digits of the id spread folders evenly."""
+    """Where the original is kept, apart from its derivatives, by the id its taker gave it.
+
+    The last digits of the id spread folders evenly.
+    """
     return f"originals/{photo_id.hex[-2:]}/{photo_id}-{sha256[:16]}"
 
 
@@ -195,44 +213,57 @@ def _in_memory(content: bytes | Path) -> bytes:
     return content
 
 
-_RECEIVE = text(
+_OWN = "SELECT FROM photo AS own WHERE own.taken_as = {0} AND own.owner_id IS NOT DISTINCT FROM CAST(:owner AS uuid)"
+_RECEIVE_EXPECTED = text(
     """
-    INSERT INTO photo (id, owner_id, sha256, size, mime, state, original_key, created_at)
-    VALUES (:id, :owner, :sha256, :size, :mime, 'received', :key, :now)
-    ON CONFLICT (id) DO UPDATE
-    SET state = 'received', original_key = excluded.original_key, size = excluded.size, owner_id = excluded.owner_id,
-        sha256 = excluded.sha256, mime = excluded.mime
-    WHERE photo.state = 'expected'
-      AND (photo.sha256 = excluded.sha256 OR photo.owner_id IS DISTINCT FROM excluded.owner_id)
+    UPDATE photo SET state = 'received', original_key = :key, size = :size, owner_id = :owner, mime = :mime
+    WHERE taken_as = :taken_as AND sha256 = :sha256 AND state = 'expected'
+    RETURNING id
     """
 )
-_EXPECT = text(
+_RECEIVE_NEW = text(
+    f"""
+    INSERT INTO photo (id, taken_as, owner_id, sha256, size, mime, state, original_key, created_at)
+    SELECT :id, :taken_as, CAST(:owner AS uuid), :sha256, :size, :mime, 'received', :key, :now
+    WHERE NOT EXISTS ({_OWN.format(":taken_as")})
+    ON CONFLICT DO NOTHING
+    RETURNING id
     """
-    INSERT INTO photo (id, owner_id, sha256, size, mime, state, created_at)
-    SELECT id, :owner, sha256, size, mime, 'expected', :now
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:sha256 AS text[]), CAST(:sizes AS bigint[]), CAST(:mimes AS text[]))
-         AS entry (id, sha256, size, mime)
-    ON CONFLICT (id) DO NOTHING
+)
+_ENTRIES = """
+    unnest(CAST(:ids AS uuid[]), CAST(:taken_as AS uuid[]), CAST(:sha256 AS text[]), CAST(:sizes AS bigint[]),
+           CAST(:mimes AS text[])) AS entry (id, taken_as, sha256, size, mime)
+"""
+_EXPECT = text(
+    f"""
+    INSERT INTO photo (id, taken_as, owner_id, sha256, size, mime, state, created_at)
+    SELECT id, taken_as, CAST(:owner AS uuid), sha256, size, mime, 'expected', :now FROM {_ENTRIES}
+    WHERE NOT EXISTS ({_OWN.format("entry.taken_as")})
+      AND NOT EXISTS (
+          SELECT FROM photo WHERE photo.taken_as = entry.taken_as AND photo.sha256 = entry.sha256)
+    ON CONFLICT DO NOTHING
     """
 )
 _AMEND = text(
     """
     UPDATE photo SET sha256 = entry.sha256, size = entry.size, mime = entry.mime
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:sha256 AS text[]), CAST(:sizes AS bigint[]), CAST(:mimes AS text[]))
-         AS entry (id, sha256, size, mime)
-    WHERE photo.id = entry.id AND photo.state = 'expected' AND photo.owner_id IS NOT DISTINCT FROM :owner
-      AND photo.sha256 <> entry.sha256
+    FROM unnest(CAST(:taken_as AS uuid[]), CAST(:sha256 AS text[]), CAST(:sizes AS bigint[]), CAST(:mimes AS text[]))
+         AS entry (taken_as, sha256, size, mime)
+    WHERE photo.taken_as = entry.taken_as AND photo.state = 'expected'
+      AND photo.owner_id IS NOT DISTINCT FROM CAST(:owner AS uuid)
+      AND NOT EXISTS (
+          SELECT FROM photo AS known WHERE known.taken_as = entry.taken_as AND known.sha256 = entry.sha256)
     """
 )
 _LINK = text(
     """
     INSERT INTO photo_link (source_type, source_id, photo_id)
-    SELECT :source_type, entry.source_id, photo.id
+    SELECT DISTINCT :source_type, entry.source_id, photo.id
     FROM unnest(CAST(:sources AS uuid[]), CAST(:photos AS uuid[]), CAST(:sha256 AS text[]))
-         AS entry (source_id, photo_id, sha256)
-    JOIN photo ON photo.id = entry.photo_id
+         AS entry (source_id, taken_as, sha256)
+    JOIN photo ON photo.taken_as = entry.taken_as AND (photo.owner_id = :owner OR photo.sha256 = entry.sha256)
     WHERE photo.state = 'expected' OR photo.owner_id = :owner
-       OR photo.sha256 = entry.sha256 AND NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
+       OR NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
     ON CONFLICT DO NOTHING
     """
 )

@@ -109,8 +109,7 @@ def _executing(statement: Any) -> Callable[[Session, datetime], int]:
 
 
 def _remove_uploads(session: Session, before: datetime) -> int:
-    expired = session.connection().execute(_EXPIRED_UPLOADS, {"before": before, "batch": BATCH}).scalars().all()
-    return erasure_photos.drop_uploads(session, photo_ids=expired)
+    return erasure_photos.drop_expired_uploads(session, before=before, limit=BATCH)
 
 
 def _remove_reject_files(session: Session, before: datetime) -> int:
@@ -166,7 +165,6 @@ def _forget_client_times(session: Session, before: datetime) -> int:
     return int(session.connection().execute(_FORGET_CLIENT_TIMES, given).scalar_one())
 
 
-_EXPIRED_UPLOADS = text("SELECT photo_id FROM upload WHERE expires_at < :before ORDER BY id LIMIT :batch")
 _OLD_REJECTS = text(
     "SELECT id, reject_key FROM snapshot WHERE reject_key IS NOT NULL AND taken_at < :before ORDER BY id LIMIT :batch"
 )

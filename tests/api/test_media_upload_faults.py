@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from backend.api import media_uploads
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.main import create_app
-from backend.services.objects import object_store
+from backend.services.objects import StoreUnavailable, object_store
 from media import uploads
-from media.partials import Partial, folder
+from media.partials import Partial, folder, path_of
 from tests.api.media_client import (
     TUS,
     UPLOADS,
@@ -85,6 +86,52 @@ def test_bytes_that_were_written_but_never_counted_are_cut_off(worker: Handheld)
     photo = photo_row(photo_id)
     assert photo is not None
     assert object_store().get(photo.original_key or "") == content
+
+
+def test_an_upload_that_the_store_took_and_the_database_did_not_goes_on_with_a_copy(
+    worker: Handheld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has the very file: cutting it back would cut an original that a restore may take in again."""
+    photo_id, content = new_id(), jpeg()
+    place = create(worker, content, photo_id=photo_id)
+    send(worker, place, 0, content[:100])
+
+    def failing(*_: object, **__: object) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "_advance", failing)
+        assert_refused(send(worker, place, 100, content[100:]), 503, "storage_unavailable")
+    (original,) = [key for key, _ in object_store().entries()]
+    assert partial_files()[0].stat().st_nlink == 2
+    assert offset_of(worker, place) == 100
+    assert send(worker, place, 100, content[100:200]).status_code == 204
+    assert object_store().get(original) == content
+    assert partial_files()[0].read_bytes() == content[:200]
+    assert send(worker, place, 200, content[200:]).status_code == 204
+    assert partial_files() == []
+    assert object_store().get(original) == content
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_worth_nothing(
+    worker: Handheld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = create(worker, jpeg())
+    path = path_of(UUID(place.rsplit("/", 1)[1]))
+    path.touch()
+    real = os.open
+
+    def late(name: Any, *flags: Any) -> int:
+        descriptor = real(name, *flags)
+        if name == path:
+            path.unlink()
+            monkeypatch.undo()
+        return descriptor
+
+    monkeypatch.setattr("media.partials.os.open", late)
+    content = jpeg()
+    assert send(worker, place, 0, content[:100]).status_code == 204
+    assert path.read_bytes() == content[:100]
 
 
 def test_an_upload_whose_bytes_were_lost_begins_again(worker: Handheld) -> None:

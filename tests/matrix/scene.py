@@ -389,6 +389,7 @@ def _photo(session: Session, *, owner_id: UUID | None) -> UUID:
     session.add(
         Photo(
             id=photo_id,
+            taken_as=photo_id,
             owner_id=owner_id,
             sha256=_digest(),
             size=len(PICTURE),

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,8 +28,9 @@ from backend.models import (
     Membership,
     Photo,
     PhotoLink,
+    Upload,
 )
-from backend.services import feed, photos
+from backend.services import erasure_photos, feed, file_removal, photos
 from backend.services.objects import StoreUnavailable, object_store
 from backend.services.photos import PhotoEmpty, PhotoIdTaken, PhotoTooLarge, link_photos, receive_photo
 from backend.services.sealing import open_value
@@ -74,10 +76,11 @@ def office_of(session: Session, territory: str) -> Caller:
     return caller_of(account, territory=territory)
 
 
-def sees(session: Session, caller: Caller, photo_id: UUID) -> bool:
+def sees(session: Session, caller: Caller, photo_id: UUID, content: bytes | None = None) -> bool:
+    """Whether the caller is shown this picture by this id, and not one of his own."""
     session.expire_all()
     try:
-        return photo_view(session, caller, photo_id=photo_id).photo_id == photo_id
+        return photo_view(session, caller, photo_id=photo_id).sha256 == digest(content or jpeg())
     except NotFound:
         return False
 
@@ -166,11 +169,38 @@ def test_two_photos_with_equal_bytes_are_two_photos(session: Session, worker: Ac
     assert state_of(session, first) is state_of(session, second) is PhotoState.RECEIVED
 
 
-def test_somebody_elses_photo_is_not_found(session: Session, worker: Account, other: Account) -> None:
-    photo_id = new_id()
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
-    with pytest.raises(NotFound):
-        receive_photo(session, photo_id=photo_id, owner_id=other.id, content=jpeg(99, 99), mime="image/jpeg")
+@pytest.mark.parametrize("thief_names", [True, False])
+@pytest.mark.parametrize("owner_names_first", [True, False])
+def test_who_uses_the_id_of_another_ones_photo_neither_blocks_nor_replaces_it(
+    session: Session, worker: Account, other: Account, thief_names: bool, owner_names_first: bool
+) -> None:
+    """Somebody has heard a photo's id and is there before it. He gets a photo of his own; the owner's comes whole."""
+    photo_id, content, false = new_id(), jpeg(), jpeg(99, 99)
+
+    def steal() -> None:
+        if thief_names:
+            add_record(session, grid_of(session, other), entry(photo_id, false), owner=other)
+        receive_photo(session, photo_id=photo_id, owner_id=other.id, content=false, mime="image/jpeg")
+
+    if not owner_names_first:
+        steal()
+    record = add_record(session, grid_of(session, worker), entry(photo_id, content), owner=worker)
+    if owner_names_first:
+        steal()
+    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
+    office = office_of(session, grid_of(session, worker))
+    assert sees(session, caller_of(worker), photo_id, content)
+    assert sees(session, caller_of(other), photo_id, false)
+    assert sees(session, office, photo_id, content)
+    shown = record_completeness(session, office, source_type=SourceType.DOCUMENT, source_id=record)
+    assert (shown.received, shown.complete) == (1, True)
+    assert shown.photos[0].href is not None
+    assert sees(session, office, UUID(shown.photos[0].href.rsplit("/", 1)[1]), content)
+    kept = session.exec(select(Photo.original_key, Photo.sha256).where(Photo.taken_as == photo_id)).all()
+    assert {sha256: digest(object_store().get(key or "")) for key, sha256 in kept} == {
+        digest(one): digest(one) for one in (content, false)
+    }
+    assert len(session.exec(select(Job).where(Job.name == photos.PROCESS_JOB)).all()) == 2
 
 
 def test_the_same_bytes_from_another_account_are_safe_here_and_give_no_access(
@@ -200,11 +230,10 @@ def test_naming_a_photo_that_is_to_come_neither_keeps_it_out_nor_shows_it(
     photo_id, content = new_id(), jpeg()
     add_record(session, grid_of(session, other), entry(photo_id, b"a guess"), owner=other)
     add_record(session, grid_of(session, worker), entry(photo_id, content), owner=worker)
-    assert not sees(session, caller_of(worker), photo_id)
     receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
     session.expire_all()
-    photo = session.get_one(Photo, photo_id)
-    assert (photo.owner_id, photo.sha256, photo.size) == (worker.id, digest(content), len(content))
+    query = select(Photo.owner_id, Photo.size).where(Photo.taken_as == photo_id, Photo.sha256 == digest(content))
+    assert session.exec(query).one() == (worker.id, len(content))
     assert not sees(session, caller_of(other), photo_id)
     assert sees(session, office_of(session, grid_of(session, worker)), photo_id)
     assert not sees(session, office_of(session, grid_of(session, other)), photo_id)
@@ -265,6 +294,25 @@ def test_nothing_and_too_much_are_refused(session: Session, worker: Account, mon
     get_settings.cache_clear()
     with pytest.raises(PhotoTooLarge):
         receive_photo(session, photo_id=new_id(), owner_id=worker.id, content=bytes(2001), mime="image/jpeg")
+
+
+def test_an_original_without_a_row_goes_with_the_upload_that_brought_it(session: Session, worker: Account) -> None:
+    """What a failed transaction left in the store; a photo that came another way keeps its original."""
+    content, moment = jpeg(), now()
+    lost, kept = new_id(), new_id()
+    receive_photo(session, photo_id=kept, owner_id=worker.id, content=content, mime="image/jpeg")
+    keys = [photos.original_key(photo_id, digest(content)) for photo_id in (lost, kept)]
+    object_store().put(keys[0], content)
+    for photo_id in (lost, kept):
+        declared = {"sha256": digest(content), "mime": "image/jpeg"}
+        upload = Upload(photo_id=photo_id, owner_id=worker.id, length=9, declared=declared, created_at=moment)
+        upload.expires_at = moment
+        session.add(upload)
+    session.flush()
+    assert erasure_photos.drop_expired_uploads(session, before=moment + timedelta(seconds=1), limit=9) == 2
+    waiting = session.exec(select(Job.payload).where(Job.name == file_removal.JOB)).one()
+    file_removal.remove(session, keys=waiting["keys"])
+    assert [key for key, _ in object_store().entries()] == [keys[1]]
 
 
 def test_a_race_for_one_id_keeps_the_first_ones_bytes(

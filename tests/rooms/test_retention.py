@@ -188,6 +188,7 @@ def photos(session: Session, at: datetime) -> None:
     session.add(
         Photo(
             id=photo_id,
+            taken_as=photo_id,
             sha256="0" * 64,
             size=5,
             mime="image/jpeg",
