@@ -20,6 +20,7 @@ from backend.core.settings import get_settings
 from backend.demo import day
 from backend.seed import load
 from backend.services.accounts import create_account
+from backend.services.backfill import request_backfill
 from backend.services.overview import jobs_by_name
 
 app = typer.Typer(
@@ -129,6 +130,15 @@ def new_keys() -> None:
     console.print(f"MASTER_KEYS=1:{new_secret()}", highlight=False, soft_wrap=True)
     for name in ("INDEX_KEY", "TOKEN_SECRET", "AUDIT_KEY"):
         console.print(f"{name}={new_secret()}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def backfill() -> None:
+    """Complete what an older release left out: references of records, tasks that wait. In the background; harmless to
+    ask for again."""
+    with transaction(engine_for("zw_worker")) as session:
+        asked = request_backfill(session, actor="command_line")
+    console.print(f"已排入后台任务 · jobs asked for: {len(asked)}", highlight=False)
 
 
 @app.command("jobs")

@@ -28,7 +28,7 @@ from sync import feed, service
 BATCH = 200
 SETTLED_AFTER = timedelta(minutes=5)
 """After the end of a grid a push that began before it may still be on its way to its commit."""
-FOLLOWED = {Kind.PERSON: "house_id", Kind.CASE: "source_id"}
+FOLLOWED = {Kind.PERSON: "house_id", Kind.CASE: "source_id", Kind.TASK: "source_id"}
 """Records without a place of their own go where the record goes that they name; so they are moved after those."""
 ORDER = [kind.value for kind in (*(kind for kind in COLLECTED_KINDS if kind not in FOLLOWED), *FOLLOWED)]
 

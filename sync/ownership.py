@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from sqlmodel import Session
 
+from backend import jobs
 from backend.core import statements
 from backend.core.enums import Kind
 from backend.core.ids import new_id
@@ -78,6 +79,12 @@ def write_requests(session: Session, asked: Sequence[Asked], *, author: Author, 
         "photos": [msgspec.json.encode(_photos(entry)).decode() for _, entry, _ in asked],
     }
     execute(session, _ASK, {**values, "device": author.device_id, "account": author.account_id, "now": now})
+    jobs.enqueue_many(session, [task_of(request_id, 0) for request_id in values["ids"]])
+
+
+def task_of(request_id: UUID, step: int) -> jobs.NewJob:
+    """The job that publishes a request as a task after a step; 0 stands for the asking."""
+    return jobs.NewJob("sync.project_verification", f"{request_id}:{step}", {"request_id": str(request_id)})
 
 
 def _is_gone(known: Known) -> bool:

@@ -13,11 +13,13 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlmodel import Session
 
+from backend import jobs
 from backend.core.enums import Role
 from backend.core.ids import new_id
 from backend.services import audit
 from backend.services.sealing import Part, Vault, subjects_in
 from backend.services.sessions import Caller
+from sync.ownership import task_of
 from sync.review_errors import ReviewNotAllowed, ReviewReasonUnknown
 from sync.review_rules import (
     CONFLICT_EDGES,
@@ -150,6 +152,9 @@ def write(session: Session, steps: Sequence[Step], *, caller: Caller, now: datet
                 **({"choice": step.choice} if step.choice else {}),
                 **({"version": step.version} if step.version is not None else {}),
             )
+
+    published = [task_of(step.thing_id, step.number) for step in steps if step.thing == VERIFICATION]
+    jobs.enqueue_many(session, published)
 
 
 def announce(session: Session, steps: Sequence[Step]) -> None:

@@ -1,4 +1,4 @@
-"""Jobs of the sync room: what happens to cases, by erasures and to grids is published to the handhelds."""
+"""Jobs of the sync room: what happens to cases and tasks, by erasures and to grids is published to the handhelds."""
 
 from uuid import UUID
 
@@ -10,7 +10,8 @@ from backend.kinds import Document
 from backend.models import Case
 from backend.services.case_numbers import case_number
 from backend.services.documents import lock
-from sync import grid_moves, service
+from sync import grid_moves, handed_tasks, links, service
+from sync.handed_tasks import TaskDocument
 
 
 @jobs.handler("sync.project_case")
@@ -28,6 +29,29 @@ def project_case(session: Session, case_id: str) -> None:
     service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
 
 
+@jobs.handler("sync.project_verification")
+def project_verification(session: Session, request_id: str) -> None:
+    """Publish a verification request as it stands now, as a task. Locked first, like a case."""
+    lock(session, [UUID(request_id)])
+    task = handed_tasks.verification(session, UUID(request_id))
+    if task is None:
+        raise jobs.Discard("verification_unknown")
+    _publish_task(session, task)
+
+
+@jobs.handler("sync.project_check")
+def project_check(session: Session, case_id: str, version: int) -> None:
+    """Publish the check that a step of a case begins or ends, as a task. Locked first, like the case itself."""
+    lock(session, [UUID(case_id)])
+    case = session.get(Case, UUID(case_id))
+    if case is None:
+        raise jobs.Discard("case_unknown")
+    task = handed_tasks.check(session, case, version)
+    if task is None:
+        raise jobs.Discard("case_version_unknown")
+    _publish_task(session, task)
+
+
 @jobs.handler("sync.republish")
 def republish(session: Session, *, document_id: str) -> None:
     """Publish a document without the members who were erased."""
@@ -38,6 +62,18 @@ def republish(session: Session, *, document_id: str) -> None:
 def move_grid(session: Session, *, change_id: str, step: int) -> None:
     """Move the next batch out of grids that are split or merged."""
     grid_moves.run_step(session, change_id=UUID(change_id), step=step)
+
+
+@jobs.handler("sync.index_links")
+def index_links(session: Session, *, run: str, after: str) -> None:
+    """Index the next batch of older records, and ask for the one after it."""
+    last = links.index_batch(session, after=UUID(after))
+    if last is not None:
+        jobs.enqueue(session, "sync.index_links", key=f"{run}:{last}", run=run, after=str(last))
+
+
+def _publish_task(session: Session, task: TaskDocument) -> None:
+    service.publish(session, kind=Kind.TASK, document_id=task.id, grid_id=task.grid_id, fields=task.fields)
 
 
 def _outcome(case: Case) -> Document:

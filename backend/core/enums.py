@@ -33,7 +33,7 @@ class Reach(StrEnum):
 
 
 class Kind(StrEnum):
-    """Collections a handheld replicates. The first five are collected; `case` is a read-only outcome."""
+    """Collections a handheld replicates. The first five are collected; `case` and `task` are the server's to write."""
 
     PERSON = "person"
     HOUSE = "house"
@@ -41,6 +41,7 @@ class Kind(StrEnum):
     COMPONENT = "component"
     EVENT = "event"
     CASE = "case"
+    TASK = "task"
 
 
 COLLECTED_KINDS = (Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION, Kind.COMPONENT, Kind.EVENT)
@@ -111,6 +112,30 @@ class VerificationState(StrEnum):
     OPEN = "open"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+
+
+class TaskType(StrEnum):
+    """What waits about an entry (domain.md, "Case life cycle"): a department looks at the value that was proposed for
+    its field (核实), or somebody checks before a case is closed whether the matter is settled (核查)."""
+
+    VERIFICATION = "verification"
+    CHECK = "check"
+
+
+class TaskState(StrEnum):
+    """Whether a task still waits. A decision that is taken back opens it again."""
+
+    OPEN = "open"
+    DONE = "done"
+
+
+class TaskResult(StrEnum):
+    """What came of a task: of a verification the first two, of a check the others."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    PASSED = "passed"
+    NOT_PASSED = "not_passed"
 
 
 class SourceType(StrEnum):

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from backend.core.clock import now
-from backend.core.enums import COLLECTED_KINDS, Kind
+from backend.core.enums import Kind
 from backend.demo.client import Json, Login, Office, Refused, Server, taken
 from backend.demo.ledger import Account, Ledger, read_said
 from backend.demo.replica import Replica
@@ -23,7 +23,7 @@ AUDIENCE = "zhiwang"
 PROOF_SECONDS = 60
 ENROL_TRIES = 5
 PAGE = 200
-KINDS = (*COLLECTED_KINDS, Kind.CASE)
+KINDS = tuple(Kind)
 
 
 class NoGrid(Exception):

@@ -21,8 +21,8 @@ from sync.client.errors import EpochChanged, LoggedOut, Refused
 from sync.client.store import Json, Store
 from sync.client.uploads import upload
 
-KINDS = ("person", "house", "organisation", "component", "event", "case")
-READ_ONLY = frozenset({"case"})
+KINDS = ("person", "house", "organisation", "component", "event", "case", "task")
+READ_ONLY = frozenset({"case", "task"})
 PAGE = 200
 RECEIPT_ITEMS = 1000
 MOST_RESTORES = 3

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from backend.core.settings import PROJECT_ROOT
-from tests.world import Handheld, World
+from backend.handlers import load_handlers
+from backend.tasks import run_batch
+from tests.world import World
 
 PAGE = PROJECT_ROOT / "docs" / "sync-protocol.md"
 BLOCK = re.compile(r"^```http\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -74,15 +77,14 @@ def session() -> list[tuple[Message, Message]]:
     return list(zip(messages[::2], messages[1::2], strict=True))
 
 
-def made(request: Message, devices: dict[str, Handheld], bindings: Bindings) -> Any:
+def made(request: Message, client: TestClient, tokens: dict[str, str], bindings: Bindings) -> Any:
     """The answer to a request as the page writes it. What has to be URL-encoded is written plainly there."""
     method, path = request.start.split(" ", 1)
     place, _, query = path.partition("?")
-    tokens = {name: device.tokens["access_token"] for name, device in devices.items()}
     headers = {name: bindings.sent(value).format(**tokens) for name, value in request.headers.items()}
-    return devices["A"].client.request(
+    return client.request(
         method,
-        place,
+        bindings.sent(place),
         params=dict(pair.split("=", 1) for pair in query.split("&")) if query else None,
         content=bindings.sent(request.body) if request.body else None,
         headers=headers,
@@ -90,10 +92,13 @@ def made(request: Message, devices: dict[str, Handheld], bindings: Bindings) -> 
 
 
 def test_the_worked_session_runs_as_written(world: World) -> None:
-    devices = {"A": world.handheld(), "B": world.handheld()}
+    tokens = {name: world.handheld().tokens["access_token"] for name in ("A", "B")}
+    tokens["S"] = world.office("data_steward")["Authorization"].removeprefix("Bearer ")
     bindings = Bindings()
+    load_handlers()
     for request, expected in session():
-        answer = made(request, devices, bindings)
+        answer = made(request, world.client, tokens, bindings)
+        run_batch("sync.project_verification")
         assert expected.start == f"HTTP/1.1 {answer.status_code}", (request, answer.text)
         for name, value in expected.headers.items():
             assert bindings.same(value, answer.headers[name]), (request, name)

@@ -75,8 +75,8 @@ def test_the_code_tables_hold_what_a_case_needs(world: World) -> None:
 
 def test_each_kind_comes_with_its_form(world: World) -> None:
     found = world.client.get("/reference/v1/kinds", headers=world.office("operator")).json()["kinds"]
-    assert found.keys() == {"person", "house", "organisation", "component", "event", "case"}
-    assert [kind for kind, form in found.items() if not form["collected"]] == ["case"]
+    assert found.keys() == {"person", "house", "organisation", "component", "event", "case", "task"}
+    assert [kind for kind, form in found.items() if not form["collected"]] == ["case", "task"]
     assert found["person"]["title"] == "人口"
     assert "id_number" in found["person"]["schema"]["properties"]
     assert found["house"]["stewarded"] == {"tenure": "houses"}

@@ -1,12 +1,16 @@
 """Soft references: a person may come before its house, and one that leads nowhere is reported to those who care."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 
 from backend.core.db import engine_for, transaction
 from backend.core.ids import new_id
+from backend.services.backfill import request_backfill
+from sync import links
 from tests.world import Json, World, document, edited
 
 
@@ -72,12 +76,32 @@ def test_where_somebody_lives_stands_nowhere_in_the_open(world: World) -> None:
     assert house_id.replace("-", "") not in row.whole
 
 
-def test_a_grid_with_houses_of_before_is_left_out(world: World) -> None:
+def test_references_of_before_are_left_out_until_they_are_indexed(
+    world: World, drain: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = world.handheld()
     grid = one.grids()[0]
     one.push("house", document(grid, address="示例路1号"))
-    one.push("person", document(grid, name="合成", house_id=str(new_id())))
-    assert len(named(dangling(world))) == 1
+    people = [document(grid, name="合成", house_id=str(new_id())) for _ in range(3)]
+    one.push_rows("person", [{"newDocumentState": person} for person in people])
+    everybody = {person["id"] for person in people}
+    assert named(dangling(world)) == everybody
     with transaction(engine_for("zw_worker")) as session:
         session.connection().execute(text("UPDATE document SET link_index = NULL WHERE kind = 'house'"))
     assert named(dangling(world)) == set()
+    with transaction(engine_for("zw_worker")) as session:
+        session.connection().execute(text("UPDATE document SET link_index = NULL"))
+    drain()
+    monkeypatch.setattr(links, "BATCH", 2)
+    assert backfilled(drain) == 3, "two full batches, and one that finds no more"
+    assert named(dangling(world)) == everybody
+    assert backfilled(drain) == 1
+    assert named(dangling(world)) == everybody
+    assert {entry["rev"] for entry in world.handheld().pull("person")} == {1}, "no version of anything"
+
+
+def backfilled(drain: Callable[[], int]) -> int:
+    """How many jobs a backfill took."""
+    with transaction(engine_for("zw_worker")) as session:
+        request_backfill(session, actor="command_line")
+    return drain()

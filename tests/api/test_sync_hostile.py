@@ -193,7 +193,7 @@ def checkpoints(scene: Scene) -> st.SearchStrategy[Any]:
 
 def test_any_checkpoint_has_a_clear_code_and_shows_nobody_elses_record(scene: Scene) -> None:
     @HOSTILE
-    @given(checkpoints(scene) | VALUES, st.sampled_from(["person", "event", "case", "secret"]))
+    @given(checkpoints(scene) | VALUES, st.sampled_from(["person", "event", "case", "task", "secret"]))
     def run(checkpoint: Any, kind: str) -> None:
         query = {"checkpoint": json.dumps(checkpoint), "limit": "500"}
         answer = scene.client.get(f"/sync/v1/{kind}/pull", params=query, headers=scene.one.headers)

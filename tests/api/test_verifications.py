@@ -1,14 +1,17 @@
 """Field authority through the API: a department's field is asked for, never overwritten. People are synthetic."""
 
+from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlmodel import Session, select
 
-from backend.core.db import engine_for
+from backend.core.db import engine_for, transaction
+from backend.core.enums import Kind
 from backend.models import AuditEntry
+from sync import feed, service
 from tests.desk import Desk, one, reviews
 from tests.people import code_of
 from tests.world import Handheld, Json, World, document, edited
@@ -160,6 +163,60 @@ def test_a_refused_request_is_heard_with_its_reason_and_can_be_reopened(worker: 
     (heard,) = reviews(worker, heard["seq"])
     assert (heard["state"], heard["decision"]) == ("open", None)
     assert [request["id"] for request in asked(desk)] == [request["id"]]
+
+
+def tasks(worker: Handheld, drain: Callable[[], int]) -> list[Json]:
+    """What the handheld learns of tasks, once the jobs have run."""
+    drain()
+    return [task for task in worker.pull("task") if not task["_deleted"]]
+
+
+def test_handhelds_of_the_grid_learn_of_a_request_and_its_end_by_a_task(
+    world: World, worker: Handheld, desk: Desk, drain: Callable[[], int]
+) -> None:
+    """Also one that pushed nothing: the outcomes tell the author alone."""
+    other, record = world.handheld(), owned(worker, desk)
+    edit = edited(record, tenure="private")
+    for _ in range(2):
+        worker.push("house", edit, record)
+    (request,) = asked(desk)
+    (task,) = tasks(other, drain)
+    assert task["id"] == request["id"]
+    assert (task["task"], task["state"], "result" in task) == ("verification", "open", False)
+    named = ("source_id", "source_kind", "source_version", "field", "dataset", "grid_id")
+    assert [task[name] for name in named] == [record["id"], "house", 2, "tenure", "houses", record["grid_id"]]
+    decide(desk, request, "refuse", "evidence_lacking")
+    (task,) = tasks(other, drain)
+    assert (task["state"], task["result"], task["reason"], task["rev"]) == ("done", "refused", "evidence_lacking", 2)
+    decide(desk, request, "reopen", "new_information")
+    (task,) = tasks(other, drain)
+    assert (task["state"], "result" in task, "done_at" in task) == ("open", False, False)
+    decide(desk, request, "approve", "checked_on_site")
+    (task,) = tasks(other, drain)
+    assert (task["state"], task["result"], task["source_version"]) == ("done", "accepted", 3)
+    assert tasks(other, drain) == []
+    refused = worker.client.post("/sync/v1/task/push", json={"rows": []}, headers=worker.headers)
+    assert code_of(refused) == (403, "forbidden")
+
+
+def test_a_task_goes_where_its_record_lies(worker: Handheld, desk: Desk, drain: Callable[[], int]) -> None:
+    """Who does not hold the grid hears nothing of it; with the next step it follows a record that moved."""
+    record = owned(worker, desk)
+    worker.push("house", edited(record, tenure="private"), record)
+    drain()
+    grid = one("SELECT id FROM grid WHERE id NOT IN (SELECT grid_id FROM membership) ORDER BY id LIMIT 1")
+    with transaction(engine_for("zw_worker")) as session:
+        move(session, kind=Kind.HOUSE, document_ids=[UUID(record["id"])], sources=[record["grid_id"]], to=grid)
+    decide(desk, asked(desk)[0], "refuse", "evidence_lacking", version=3)
+    assert tasks(worker, drain) == []
+    assert one("SELECT grid_id FROM document WHERE kind = 'task'") == grid
+
+
+def move(session: Session, *, kind: Kind, document_ids: list[UUID], sources: list[str], to: str) -> None:
+    """Move records as a split of their grid does."""
+    chosen = dict.fromkeys(document_ids, to)
+    touches = service.move(session, kind=kind, document_ids=document_ids, sources=sources, choose=lambda _: chosen)
+    feed.touch(session, touches)
 
 
 def test_a_department_decides_about_its_own_datasets_only(worker: Handheld, desk: Desk) -> None:

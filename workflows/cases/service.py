@@ -315,6 +315,8 @@ def _append(
     key = f"{case.id}:{case.version}"
     if case.grid_id is not None:
         jobs.enqueue(session, "sync.project_case", key=key, case_id=case.id)
+        if (edge.origin is CaseState.CHECKING) is not (edge.target is CaseState.CHECKING):
+            jobs.enqueue(session, "sync.project_check", key=key, case_id=case.id, version=case.version)
     jobs.enqueue(session, "workflows.notify.case_changed", key=key, case_id=case.id, version=case.version)
 
 
