@@ -1,6 +1,6 @@
 """What waits for a person: conflicts and quarantined rows, written set-based like everything else of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,9 @@ from backend.core import statements
 from backend.core.crypto import key_ring
 from backend.core.enums import Kind
 from backend.core.ids import new_id
-from backend.core.statements import execute
+from backend.core.statements import Answer, execute
 from backend.kinds import KINDS, KindSpec
+from backend.services import audit
 from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.records import context_of, nested_subject, subject_of
 from backend.services.sealing import Part, Vault
@@ -110,10 +111,24 @@ def _known(session: Session, held: Sequence[Held], author: Author) -> set[bytes]
     return {fingerprint for (fingerprint,) in statements.rows(session, _KNOWN, given)}
 
 
-def settle_quarantine(session: Session, created: Sequence[UUID], *, author: Author, now: datetime) -> None:
+def ask_waiting(session: Session, document_ids: Iterable[UUID], *, device_id: UUID) -> Answer:
+    """Ask which rows about these documents the device has waiting: record and row, in a pipeline with other reads."""
+    return execute(session, _WAITING, {"ids": list(document_ids), "device": device_id})
+
+
+def settle_quarantine(session: Session, held: Sequence[UUID], *, author: Author, now: datetime) -> None:
     """A create that was refused and now went in, corrected, under the same id waits for nobody any more."""
-    if created:
-        execute(session, _SETTLE, {"ids": list(created), "device": author.device_id, "now": now})
+    if not held:
+        return
+    execute(session, _SETTLE, {"ids": list(held), "now": now})
+    noted: dict[str, Any] = {"reason": RESUBMIT.reasons[0], "author": str(author.account_id)}
+    audit.record_many(
+        session,
+        actor=str(author.account_id),
+        action=f"quarantine_{RESUBMIT.action.value}",
+        object_type="quarantine",
+        entries=[(str(held_id), noted) for held_id in held],
+    )
 
 
 _KNOWN = """
@@ -139,11 +154,15 @@ _WRITE_QUARANTINE = """
     ON CONFLICT (device_id, fingerprint) DO NOTHING
     RETURNING fingerprint
 """
+_WAITING = """
+    SELECT document_id, id FROM quarantine
+    WHERE device_id = %(device)s AND state = 'open' AND document_id = ANY(%(ids)b::uuid[])
+"""
 RESUBMIT = next(edge for edge in QUARANTINE_EDGES if edge.action is Action.RESUBMIT)
 _SETTLE = f"""
     WITH settled AS (
         UPDATE quarantine SET state = '{RESUBMIT.target.value}', decided_at = %(now)s
-        WHERE device_id = %(device)s AND document_id = ANY(%(ids)b::uuid[]) AND state = '{RESUBMIT.origin.value}'
+        WHERE id = ANY(%(ids)b::uuid[]) AND state = '{RESUBMIT.origin.value}'
         RETURNING id, account_id
     )
     INSERT INTO review_step (id, quarantine_id, number, action, from_state, to_state, actor, reason, at)

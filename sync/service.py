@@ -16,7 +16,7 @@ from backend.core.enums import COLLECTED_KINDS, Kind, Role, SourceType
 from backend.core.errors import Forbidden
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.core.statements import together
+from backend.core.statements import Row, together
 from backend.kinds import KINDS, Document
 from backend.models import Grid
 from backend.services import audit, devices, erased, photos, territory
@@ -52,11 +52,13 @@ def push(session: Session, *, caller: Caller, kind: Kind, body: bytes, claims: C
         gone = ask_erased(vault, rows)
         lock(session, (row.document_id for row in wanted))
         held = territory.ask_held_grids(session, caller.account_id, at=moment)
+        waiting = review.ask_waiting(session, (row.document_id for row in wanted), device_id=caller.device_id)
         known = store.read(session, wanted, device_id=caller.device_id, vault=vault)
     scope = _scope(session, held(), caller=caller, rows=rows, known=known, moment=moment)
     batch = _batch(kind, scope, client_time=claims.client_time, version=claims.schema_version)
     answer = core.take_rows(batch, rows, known=known, erased=gone())
-    write = _ready(session, batch, author=Author(caller.account_id, caller.device_id), moment=moment, vault=vault)
+    author = Author(caller.account_id, caller.device_id)
+    write = _ready(session, batch, author=author, moment=moment, vault=vault, waiting=waiting.rows())
     with together(session):
         write()
         note_device(session, device_id=caller.device_id, claims=claims)
@@ -234,10 +236,12 @@ def _ready(
     vault: Vault,
     actor: UUID | None = None,
     owner: UUID | None = None,
+    waiting: Sequence[Row] = (),
 ) -> Callable[[], None]:
     """Do what has an answer to wait for: keys, quarantine, photos. Gives the rest of the writes, all but the feed.
 
-    In the trail stands `actor`, and photos are of `owner`, where these are others than the author.
+    In the trail stands `actor`, and photos are of `owner`, where these are others than the author. `waiting` are the
+    rows of the author's device that are settled where their record is created, as `review.ask_waiting` gives them.
     """
     sealed = store.seal(session, batch.versions, batch.ledger, vault=vault)
     held = review.write_quarantine(
@@ -245,7 +249,10 @@ def _ready(
     )
     _link_photos(session, batch, owner or author.account_id)
     doer, kind = str(actor or author.account_id or "sync"), batch.kind.value
-    created = [entry.document_id for entry in batch.versions if entry.version.version == 1]
+    created = {entry.document_id for entry in batch.versions if entry.version.version == 1}
+    if author.device_id and not created.isdisjoint(row.document_id for row in held):  # Refused and corrected at once.
+        waiting = review.ask_waiting(session, created, device_id=author.device_id).rows()
+    settled = [held_id for document_id, held_id in waiting if document_id in created]
     written = [(str(entry.document_id), _noted(entry)) for entry in batch.versions]
     refused = [(str(row.document_id), {"code": row.code.value}) for row in held]
 
@@ -254,8 +261,7 @@ def _ready(
         store.write_ledger(session, batch.ledger, author=author, now=moment, sealed=sealed)
         review.write_conflicts(session, batch.conflicts, kind=batch.kind, author=author, now=moment, vault=vault)
         ownership.write_requests(session, batch.requests, author=author, now=moment, vault=vault)
-        if actor is None:
-            review.settle_quarantine(session, created, author=author, now=moment)
+        review.settle_quarantine(session, settled, author=author, now=moment)
         _ask_for_checks(session, batch)
         audit.record_many(session, actor=doer, action="document_written", object_type=kind, entries=written)
         audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)

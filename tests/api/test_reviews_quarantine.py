@@ -256,16 +256,20 @@ def test_a_rejected_row_is_told_with_its_reason_and_may_be_looked_at_again(
     assert [(step["number"], step["action"]) for step in steps] == [(1, "reject"), (2, "reopen"), (3, "release")]
 
 
-def test_a_row_that_its_author_pushed_anew_is_noted_as_such(worker: Handheld, desk: Desk) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_row_that_its_author_pushed_anew_is_noted_as_such(worker: Handheld, desk: Desk, at_once: bool) -> None:
     bad = {**document(worker.grids()[0], **PERSON), "phone": 138}
-    worker.push("person", bad)
-    row = waiting(desk)
-    assert worker.push("person", edited(bad, phone="13800138000")) == []
+    sent = [{"newDocumentState": row} for row in (bad, edited(bad, phone="13800138000"))]
+    for batch in [sent] if at_once else [sent[:1], sent[1:]]:
+        worker.push_rows("person", batch)
+    (row,) = desk.rows(state="resolved")
     assert desk.rows() == []
     (shown,) = desk.rows(state="resolved")
     assert shown["decided_at"] is not None
     (step,) = desk.get(f"quarantine/{row['id']}")["steps"]
     assert (step["action"], step["role"], step["actor"]) == ("resubmit", None, row["account_id"])
+    (entry,) = audited("quarantine_resubmit")
+    assert (entry.object_id, entry.actor) == (row["id"], row["account_id"])
 
 
 def test_what_cannot_be_read_is_shown_by_unmasking_only_and_can_be_rejected(worker: Handheld, desk: Desk) -> None:
