@@ -5,7 +5,7 @@ names the survivor; its history stays. Photos are linked to the survivor; verdic
 (`backend.services.documents.merged_ids`). Both versions are written like a resolution: ledger, history, feed, audit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -22,7 +22,7 @@ from backend.services.records import StoredRow, open_rows, subject_of
 from backend.services.scope import in_territory
 from backend.services.sealing import SubjectErased, Vault, seal_value
 from backend.services.sessions import Caller
-from sync import service, store
+from sync import ownership, service, store
 from sync.join_rules import JOIN_REASONS, PART_REASONS, changed, joined, restored
 from sync.join_schemas import JoinAsked, Joins, JoinView, PartAsked
 from sync.known import Known, Wanted
@@ -56,6 +56,7 @@ def join(session: Session, *, caller: Caller, survivor_id: UUID, version: int, a
     _write(desk, known[duplicate.id], State({}, deleted=True), duplicate, vault)
     session.connection().execute(_MERGE, {"id": duplicate.id, "into": survivor.id})
     photos.follow(session, source_id=duplicate.id, target_id=survivor.id)
+    _claim(desk, known[survivor.id], changed(before, after), {*asked.take, *known[duplicate.id].owned})
     return _noted(desk, records, known, asked, before=before, after=after)
 
 
@@ -156,6 +157,16 @@ def _write(desk: Desk, known: Known, target: State, record: Document, vault: Vau
         owner=record.account_id or reviewer,
         vault=vault,
     )
+
+
+def _claim(desk: Desk, known: Known, changed: Collection[str], decided: Collection[str]) -> None:
+    """A department's fields that the steward took by name, or that were its own in the duplicate, are its own here."""
+    assert known.master is not None
+    assert known.kind is not None
+    stewarded = KINDS[known.kind].stewarded
+    fields = {name: stewarded[name] for name in changed if name in decided and name in stewarded}
+    version = known.master.version
+    ownership.claim(desk.session, known.id, fields, version=version, caller=desk.caller, at=desk.moment)
 
 
 def _noted(

@@ -10,7 +10,7 @@ from backend.kinds import Document
 from backend.models import Case
 from backend.services.case_numbers import case_number
 from backend.services.documents import lock
-from sync import grid_moves, handed_tasks, links, service
+from sync import claims, grid_moves, handed_tasks, links, service
 from sync.handed_tasks import TaskDocument
 
 
@@ -62,6 +62,15 @@ def republish(session: Session, *, document_id: str) -> None:
 def move_grid(session: Session, *, change_id: str, step: int) -> None:
     """Move the next batch out of grids that are split or merged."""
     grid_moves.run_step(session, change_id=UUID(change_id), step=step)
+
+
+@jobs.handler("sync.claim_fields")
+def claim_fields(session: Session, *, snapshot_id: str, dataset: str, after: str) -> None:
+    """Claim what an import confirms for the next batch of records, and ask for the one after it."""
+    last = claims.claim_batch(session, dataset, after=after)
+    if last is not None:
+        key = f"{snapshot_id}:{last}"
+        jobs.enqueue(session, "sync.claim_fields", key=key, snapshot_id=snapshot_id, dataset=dataset, after=last)
 
 
 @jobs.handler("sync.index_links")

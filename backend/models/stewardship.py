@@ -14,7 +14,7 @@ class FieldAuthority(SQLModel, table=True):
     """That a department has written a field of a document: from then on the field is its own (`sync.authority`).
 
     Without a row the value is what the grid observed. `dataset` is where the department keeps it, `account_id` and
-    `role` who wrote it last, with which version of the document.
+    `role` who wrote it last, with which version of the document; nobody where an import confirmed what stood there.
     """
 
     __tablename__ = "field_authority"
@@ -22,8 +22,8 @@ class FieldAuthority(SQLModel, table=True):
     document_id: UUID = Field(primary_key=True, foreign_key="document.id")
     field: str = Field(primary_key=True, max_length=64)
     dataset: str = Field(max_length=32)
-    account_id: UUID = Field(foreign_key="account.id")
-    role: Role = enum_field(Role)
+    account_id: UUID | None = Field(default=None, foreign_key="account.id")
+    role: Role | None = enum_field(Role, default=None)
     version: int
     at: datetime = time_field()
 

@@ -14,9 +14,11 @@ import psycopg
 from sqlalchemy import text
 from sqlmodel import Session, select
 
+from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import ImportState
 from backend.core.errors import ZhiwangError
+from backend.kinds import KINDS
 from backend.models import Dataset, Grid, Snapshot
 from backend.services import audit
 from backend.services.registry_rejects import RejectFile
@@ -34,6 +36,7 @@ from backend.services.registry_specs import SPECS, DatasetSpec
 Progress = Callable[[int], None]
 """Called with the number of rows read so far."""
 
+CLAIM_JOB = "sync.claim_fields"
 REASONS_SHOWN = 100
 MOST_REJECTED = 0.5
 
@@ -158,6 +161,9 @@ def _swap(session: Session, dataset: Dataset, snapshot: Snapshot) -> None:
         previous.state = ImportState.SUPERSEDED
     dataset.current_snapshot_id = snapshot.id
     snapshot.state = ImportState.CURRENT
+    if any(dataset.code in spec.stewarded.values() for spec in KINDS.values()):
+        key = str(snapshot.id)
+        jobs.enqueue(session, CLAIM_JOB, key=key, snapshot_id=key, dataset=dataset.code, after="")
 
 
 def _finish(session: Session, snapshot: Snapshot, tally: _Tally, *, actor: str) -> None:
