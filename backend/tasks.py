@@ -27,6 +27,7 @@ BATCH = 20
 LONGEST_TURN_S = 60.0
 PRUNE_EVERY_S = 3600
 PRUNED_AT_ONCE = 50_000
+WAKE_GAP_S = 0.05
 DONE_JOBS_KEPT = timedelta(days=7)
 SWEPT_EXPIRE_S = 60
 DAILY_EVERY_S = 3600
@@ -220,11 +221,13 @@ class LeaseKeeper:
 class BackgroundWaker:
     """Sends wake-ups from a thread of its own, so that a request never waits for the broker.
 
-    Names that wait at the same time are sent once. While the broker is away wake-ups are dropped; the sweeper
-    replaces them.
+    Names that wait at the same time are sent once, and the next ones `WAKE_GAP_S` later at the earliest: under load a
+    worker takes all that waits, and a message for each commit would cost more than most of them. While the broker is
+    away wake-ups are dropped; the sweeper replaces them.
     """
 
     def __init__(self) -> None:
+        self._closing = threading.Event()
         self._names: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="waker", daemon=True)
         self._thread.start()
@@ -235,6 +238,7 @@ class BackgroundWaker:
 
     def close(self) -> None:
         """Send what waits and end the thread."""
+        self._closing.set()
         self._names.put(None)
         self._thread.join(timeout=10)
 
@@ -250,6 +254,7 @@ class BackgroundWaker:
             self._send(names)
             if item is None:
                 return
+            self._closing.wait(WAKE_GAP_S)
 
     def _send(self, names: set[str]) -> None:
         for name in sorted(names):

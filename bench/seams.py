@@ -7,7 +7,7 @@ seen. Row-level security is switched off in the database (`OwnStack.policies_off
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -37,21 +37,11 @@ def _encode(_self: sealing.Vault, parts: Sequence[Part], *, context: bytes) -> b
 def _encode_shares(_self: sealing.Vault, shares: sealing.Shares, *, context: bytes) -> bytes | None:
     if not shares:
         return None
-    return msgspec.msgpack.encode([(subject, msgspec.json.encode(values)) for subject, values in shares.items()])
+    return msgspec.msgpack.encode([(subject, sealing.encoded(values)) for subject, values in shares.items()])
 
 
-def _decode(_self: sealing.Vault, blob: bytes | None, *, context: bytes) -> list[Part]:
-    opened: list[Part] = []
-    for subject, encoded in sealing.entries_of(blob):
-        opened += [Part(subject, tuple(path), value) for path, value in msgspec.json.decode(encoded)]
-    return opened
-
-
-def _fill(_self: sealing.Vault, document: dict[str, Any], blob: sealing.Entries, *, context: bytes) -> dict[str, Any]:
-    values = [(path, value) for _, encoded in blob for path, value in msgspec.json.decode(encoded)]
-    inner = [Part(b"", tuple(path), value) for path, value in values if len(path) > 1]
-    document.update((path[0], value) for path, value in values if len(path) == 1)
-    return sealing.place(document, inner) if inner else document
+def _readable(_self: sealing.Vault, blob: sealing.Entries, _context: bytes) -> Iterator[tuple[Subject, bytes]]:
+    yield from blob
 
 
 def _plain_index(_self: crypto.KeyRing, _purpose: str, *values: str) -> bytes:
@@ -86,10 +76,10 @@ def _any_key(_self: sealing.Vault, subject: Subject) -> crypto.DataKey:
 
 def without_encryption() -> None:
     """Personal values are stored readable."""
-    replaced = {"load": _no_keys, "provide": _no_keys, "seal": _encode, "open": _decode, "holds": _all_held}
+    replaced = {"load": _no_keys, "provide": _no_keys, "seal": _encode, "holds": _all_held}
     replaced |= {
         "seal_shares": _encode_shares,
-        "fill": _fill,
+        "_opened": _readable,
         "ask": _no_keys,
         "erased": _none_erased,
         "key_of": _any_key,

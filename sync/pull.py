@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from msgspec.json import decode
+import msgspec
+from msgspec.json import decode, encode
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -16,12 +17,11 @@ from backend.core.errors import Forbidden
 from backend.kinds import Document
 from backend.models import Device
 from backend.services import territory
-from backend.services.records import StoredRow, open_rows
-from backend.services.sealing import Vault
+from backend.services.records import open_members
 from backend.services.sessions import Caller
 from sync.ahead import refuse_ahead
 from sync.checkpoints import Checkpoint, Lost, next_page
-from sync.schemas import Claims, in_form, to_wire, tombstone
+from sync.schemas import CURRENT_SCHEMA, Claims, in_form, tombstone
 from sync.service import note_device
 
 MAX_LIMIT = 500
@@ -31,7 +31,7 @@ MAX_LIMIT = 500
 class Page:
     """One page of documents and tombstones, and where it ends."""
 
-    documents: list[Document]
+    documents: list[msgspec.Raw]
     checkpoint: Document
 
 
@@ -66,8 +66,7 @@ def pull(session: Session, *, caller: Caller, kind: Kind, checkpoint: Checkpoint
     reader = _StoredFeed(session, kind, caller.device_id, [*held, *lost])
     ids, place = next_page(checkpoint, held=held, lost=lost, reader=reader, limit=max(1, min(limit, MAX_LIMIT)))
     note_device(session, device_id=caller.device_id, claims=claims)
-    documents = _read(session, kind, ids, held)
-    return Page([in_form(kind, document, claims.schema_version) for document in documents], place.to_wire())
+    return Page(_read(session, kind, ids, held, claims.schema_version), place.to_wire())
 
 
 def _lost(
@@ -80,21 +79,23 @@ def _lost(
     return {grid_id: Lost(term.epoch, enrolled_at < term.ended_at) for grid_id, term in ended.items()}
 
 
-def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int]) -> list[Document]:
-    """The documents in the order of the page, as they are now, or tombstones."""
-    found = statements.rows(session, _DOCUMENTS, {"ids": ids})
-    seen = [(StoredRow(row[0], decode(row[4]), row[5]), *row[1:4]) for row in found if row[6] in held]
-    opened = open_rows(session, [stored for stored, *_ in seen], vault=Vault(session), fresh=True)
+def _read(session: Session, kind: Kind, ids: list[UUID], held: Mapping[str, int], form: int) -> list[msgspec.Raw]:
+    """The documents in the order of the page, as they are now, or tombstones; as JSON, which takes a fifth of the work
+    of taking each apart and putting it together again."""
+    found = [row for row in statements.rows(session, _DOCUMENTS, {"ids": ids}) if row[-1] in held]
+    opened = open_members(session, [(row[0], row[4], row[5]) for row in found])
     live = {
-        stored.id: to_wire(name, fields=fields, version=version, op=op)
-        for (stored, name, version, op), fields in zip(seen, opened, strict=True)
+        row[0]: msgspec.Raw(_ON_WIRE % (name, members, version, op))
+        for row, (_, name, version, op, *_), members in zip(found, found, opened, strict=True)
     }
-    gone = [document_id for document_id in ids if document_id not in live]
-    tombstones = {
-        row.id: tombstone(kind, row.id, version=row.version, op=row.op, merged_into=row.merged_into)
-        for row in (session.connection().execute(_VERSIONS, {"ids": gone}) if gone else ())
-    }
-    return [live.get(document_id) or tombstones[document_id] for document_id in ids]
+    gone = [document_id for document_id in ids if document_id.bytes not in live]
+    for row in session.connection().execute(_VERSIONS, {"ids": gone}) if gone else ():
+        buried = tombstone(kind, row.id, version=row.version, op=row.op, merged_into=row.merged_into)
+        live[row.id.bytes] = msgspec.Raw(encode(buried))
+    page = [live[document_id.bytes] for document_id in ids]
+    if form >= CURRENT_SCHEMA:
+        return page
+    return [msgspec.Raw(encode(in_form(kind, decode(document), form))) for document in page]
 
 
 _TOUCHED = """
@@ -114,7 +115,9 @@ _GONE = text(
     """
 )
 _DOCUMENTS = """
-    SELECT id, CAST(id AS text), version, CAST(op AS text), CAST(body AS text), sealed, CAST(grid_id AS text)
+    SELECT uuid_send(id), convert_to(CAST(id AS text), 'UTF8'), version, convert_to(CAST(op AS text), 'UTF8'),
+           CAST(body AS text), sealed, CAST(grid_id AS text)
     FROM document WHERE id = ANY(%(ids)b::uuid[]) AND NOT deleted
 """
+_ON_WIRE = b'{"id":"%b",%b,"rev":%d,"op":"%b","_deleted":false}'
 _VERSIONS = text("SELECT id, version, op, merged_into FROM zw_versions(CAST(:ids AS uuid[]))")

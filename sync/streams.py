@@ -4,14 +4,15 @@ One connection listens for the whole process, however many streams are open; Pos
 touched, after the commit. A stream holds one flag and no queue, so a client that does not read costs no memory, and a
 hundred touches in a row are one "resync". Streams never carry documents: those would move the client's checkpoint.
 
-Every heartbeat one query for all streams looks at who may still be told and which grids he holds now; the end of a
-session is told at once. What was missed while the connection was down is made good by a "resync" to everybody.
+Every heartbeat one query for all streams looks at who may still be told, which grids he holds now and how far their
+feeds have come; the end of a session is told at once. So a word that was lost, with the process that had to say it or
+with the connection, comes a heartbeat late.
 """
 
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -67,11 +68,11 @@ class Follower:
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One open stream. `grids` are those its worker holds, as far as is known."""
+    """One open stream. `grids` are those its worker holds and how far the feed of each had come, as last seen."""
 
     follower: Follower
     heartbeat_s: float
-    grids: frozenset[str] = frozenset()
+    grids: Mapping[str, int] = field(default_factory=dict)
     ended: bool = False
     _due: bool = True
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -187,7 +188,7 @@ class Streams:
             await self._look_who_stands()
 
     async def _look_who_stands(self) -> None:
-        """End the streams of sessions that stand no more; who holds other grids than before pulls once."""
+        """End the streams of sessions that stand no more; who holds other grids, or whose grids changed, pulls once."""
         asked = list(self._open.values())
         if not asked:
             return
@@ -205,7 +206,7 @@ class Streams:
                 stream.poke()
 
 
-def _standing(session_ids: list[UUID]) -> dict[UUID, frozenset[str]]:
+def _standing(session_ids: list[UUID]) -> dict[UUID, Mapping[str, int]]:
     with transaction(engine_for("zw_api")) as session:
         return standing(session, session_ids)
 

@@ -28,7 +28,7 @@ async def database_session() -> AsyncIterator[Session]:
     """One transaction for one request. It connects when it is first used, in the thread of whoever does.
 
     Waiting for the pool, the commit and the rollback are not for the event loop; each thread costs a push more than
-    what it does there, so both ends take no more than one.
+    what it does there, so both ends take no more than one, and none where the route has committed in its own.
     """
     session = Session(engine_for("zw_api"))
     try:
@@ -36,7 +36,9 @@ async def database_session() -> AsyncIterator[Session]:
     except BaseException:
         await _in_thread(session.close)
         raise
-    await _in_thread(_finish, session)
+    if session.in_transaction():
+        await _in_thread(_finish, session)
+    session.close()
 
 
 async def _in_thread(function: Callable[..., None], *arguments: Session) -> None:

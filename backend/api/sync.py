@@ -1,13 +1,17 @@
 """The sync protocol over HTTP: push, pull and outcomes (docs/sync-protocol.md)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
+from fastapi.security import HTTPAuthorizationCredentials
+from sqlmodel import Session
 
-from backend.api.deps import DbSession, allowed
+from backend.api.deps import Credentials, DbSession, allowed
 from backend.api.event_stream import EVENT, EventStream
 from backend.api.fields import ClockReading
 from backend.api.json import json_response
@@ -45,25 +49,43 @@ async def claims(
 
 
 ClaimsDep = Annotated[Claims, Depends(claims)]
-Pusher = Annotated[Caller, Depends(allowed("sync.push"))]
-Puller = Annotated[Caller, Depends(allowed("sync.pull"))]
-Digester = Annotated[Caller, Depends(allowed("sync.digest"))]
-Holder = Annotated[Caller, Depends(allowed("sync.receipt"))]
-Listener = Annotated[Caller, Depends(allowed("sync.stream"))]
-Author = Annotated[Caller, Depends(allowed("sync.outcomes"))]
-
 EPOCH_HEADER = "X-Sync-Epoch"
 
 
-def epoch(session: DbSession, x_sync_epoch: Annotated[str | None, Header(max_length=255)] = None) -> dict[str, str]:
-    """The headers of the answer, which tell the server's epoch; 409 `epoch` where the client names another one.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and the headers of the answer, which tell the server's epoch."""
 
-    Routes take it after the caller: whoever is not logged in learns nothing.
+    caller: Caller
+    headers: dict[str, str]
+
+
+def syncing(operation: str) -> Callable[[Session, HTTPAuthorizationCredentials | None, str | None], Call]:
+    """`allowed`, and 409 `epoch` where the client names another one than ours.
+
+    In one dependency, because each takes a thread; the caller comes first, so that whoever is not logged in learns
+    nothing of the epoch.
     """
-    return {EPOCH_HEADER: check_epoch(session, x_sync_epoch)}
+    admitted = allowed(operation)
+
+    def check(
+        session: DbSession,
+        credentials: Credentials,
+        x_sync_epoch: Annotated[str | None, Header(max_length=255)] = None,
+    ) -> Call:
+        caller = admitted(session, credentials)
+        return Call(caller, {EPOCH_HEADER: check_epoch(session, x_sync_epoch)})
+
+    check.operation = operation  # type: ignore[attr-defined]
+    return check
 
 
-EpochDep = Annotated[dict[str, str], Depends(epoch)]
+Push = Annotated[Call, Depends(syncing("sync.push"))]
+Pull = Annotated[Call, Depends(syncing("sync.pull"))]
+Digest = Annotated[Call, Depends(syncing("sync.digest"))]
+Receipt = Annotated[Call, Depends(syncing("sync.receipt"))]
+Outcomes = Annotated[Call, Depends(syncing("sync.outcomes"))]
+Listen = Annotated[Call, Depends(syncing("sync.stream"))]
 
 PUSH_BODY: dict[str, Any] = {
     "requestBody": {
@@ -140,73 +162,75 @@ async def raw_body(request: Request) -> bytes:
     return await request.body()
 
 
+def _committed(session: Session, value: Any, call: Call) -> Response:
+    """The answer, after a commit in the thread that did the work; another one would cost a tenth of a small call."""
+    session.commit()
+    return json_response(value, headers=call.headers)
+
+
 @router.post("/{kind}/push", summary="Push a batch of one kind", openapi_extra=PUSH_BODY)
 def push(
     kind: Kind,
     body: Annotated[bytes, Depends(raw_body)],
     session: DbSession,
-    caller: Pusher,
-    told: EpochDep,
+    call: Push,
     said: ClaimsDep,
 ) -> Response:
     """Answers with the authoritative documents that differ from the pushed ones; an empty list means all stand."""
-    return json_response(service.push(session, caller=caller, kind=kind, body=body, claims=said), headers=told)
+    documents = service.push(session, caller=call.caller, kind=kind, body=body, claims=said)
+    return _committed(session, documents, call)
 
 
 @router.get("/{kind}/pull", summary="Documents since a checkpoint")
 def pull(
     kind: Kind,
     session: DbSession,
-    caller: Puller,
-    told: EpochDep,
+    call: Pull,
     said: ClaimsDep,
     limit: Annotated[int, Query(ge=1, le=pull_room.MAX_LIMIT)] = 100,
     checkpoint: Annotated[str | None, Query(max_length=100_000)] = None,
 ) -> Response:
     page = pull_room.pull(
         session,
-        caller=caller,
+        caller=call.caller,
         kind=kind,
         checkpoint=read_checkpoint(checkpoint),
         limit=limit,
         claims=said,
     )
-    return json_response({"documents": page.documents, "checkpoint": page.checkpoint}, headers=told)
+    return _committed(session, {"documents": page.documents, "checkpoint": page.checkpoint}, call)
 
 
 @router.get("/{kind}/digest", summary="Count and hash of a collection, by grid")
 def digest(
     kind: Kind,
     session: DbSession,
-    caller: Digester,
-    told: EpochDep,
+    call: Digest,
     said: ClaimsDep,
     grid_id: Annotated[str | None, Query(pattern="^[0-9]{15}$")] = None,
 ) -> Response:
     """What a replica of each held grid should hold (or of the one named), to be compared after a pull."""
-    found = digest_room.digest(session, caller=caller, kind=kind, grid_id=grid_id, version=said.schema_version)
-    return json_response(found, headers=told)
+    found = digest_room.digest(session, caller=call.caller, kind=kind, grid_id=grid_id, version=said.schema_version)
+    return json_response(found, headers=call.headers)
 
 
 @router.post("/receipt", summary="What of a device's holdings the server has", openapi_extra=RECEIPT_BODY)
 def receipt(
     body: Annotated[bytes, Depends(raw_body)],
     session: DbSession,
-    caller: Holder,
-    told: EpochDep,
+    call: Receipt,
     said: ClaimsDep,
 ) -> Response:
     """The state of each item, in order, and whether the device is safe to wipe."""
     claimed = receipt_room.read_claims(body)
-    found = receipt_room.receipt(session, caller=caller, claimed=claimed, version=said.schema_version)
-    return json_response(found, headers=told)
+    found = receipt_room.receipt(session, caller=call.caller, claimed=claimed, version=said.schema_version)
+    return json_response(found, headers=call.headers)
 
 
 @router.get("/outcomes", summary="What became of this device's changes")
 def outcomes(
     session: DbSession,
-    caller: Author,
-    told: EpochDep,
+    call: Outcomes,
     since: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=outcomes_room.MAX_LIMIT)] = 100,
     held_since: UUID = outcomes_room.FIRST_ID,
@@ -215,9 +239,9 @@ def outcomes(
     """`next` goes into the next `since`, `reviews_next` into the next `reviewed_since`, and `held_next`, where it is
     not null, into the next `held_since`."""
     page = outcomes_room.outcomes(
-        session, caller=caller, since=since, limit=limit, held_since=held_since, reviewed_since=reviewed_since
+        session, caller=call.caller, since=since, limit=limit, held_since=held_since, reviewed_since=reviewed_since
     )
-    return json_response(page, headers=told)
+    return json_response(page, headers=call.headers)
 
 
 @router.post("/outcomes/{conflict_id}/accept", summary="The collector agrees with the resolution of a conflict")
@@ -244,11 +268,12 @@ def contest(
     response_class=EventStream,
     responses={200: {"content": {EventStream.media_type: {"schema": EVENT}}}},
 )
-async def stream(request: Request, caller: Listener, told: EpochDep) -> Response:
+async def stream(request: Request, call: Listen) -> Response:
     """Server-sent events: `resync` at once and after each change in a held grid, never documents; a heartbeat comment
     where nothing happens. Ends with the access token at the latest; the client opens it again with a fresh one."""
+    caller = call.caller
     if caller.device_id is None or caller.session_id is None or caller.token_ends_at is None:
         raise Forbidden
     ends_at = min(caller.token_ends_at, now() + timedelta(seconds=get_settings().stream_seconds))
     follower = Follower(caller.session_id, caller.device_id, ends_at)
-    return EventStream(request.app.state.streams, follower, headers=told)
+    return EventStream(request.app.state.streams, follower, headers=call.headers)

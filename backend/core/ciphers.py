@@ -6,6 +6,7 @@ nonce random. A random nonce is safe for some 2^32 messages under one key: a sub
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -68,10 +69,10 @@ class _Sm4Gcm:
         return decryptor.update(ciphertext[NONCE_BYTES:-TAG_BYTES]) + decryptor.finalize()
 
 
-_BOXES = {CipherName.AES_SIV: _AesSiv, CipherName.SM4_GCM: _Sm4Gcm}
+_BOXES: dict[CipherName, Callable[[bytes], _Box]] = {CipherName.AES_SIV: _AesSiv, CipherName.SM4_GCM: _Sm4Gcm}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DataKey:
     """A key for one cipher, in memory only: 32 bytes for AES-SIV, 16 for SM4-GCM. Its text never shows the key."""
 
@@ -81,7 +82,7 @@ class DataKey:
 
     def __post_init__(self) -> None:
         """The cipher's key schedule is made once, as a key is used for many rows."""
-        object.__setattr__(self, "_box", _BOXES[self.cipher](self.key))
+        self._box = _BOXES[self.cipher](self.key)
 
     def seal(self, plaintext: bytes, *, context: bytes) -> bytes:
         """Encrypt and bind to `context`: the same bytes elsewhere do not open."""

@@ -4,9 +4,12 @@ A kind says which of its fields are public and which belong to which subject (`b
 into a `json` column as it is; the rest becomes one blob: a MessagePack list of `[subject_id, ciphertext]`. The row's
 id is bound in as context, so a blob does not open in another row. All calls are set-based: a batch of any size takes
 one read, and one write where subjects are new.
+
+What is encrypted is JSON: an object where all values of a subject are fields of the record itself, so that a document
+can be sent on without taking it apart (`Vault.members`); else a list of `[path, value]`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,34 +166,57 @@ class Vault:
         """The same for parts that are by subject already."""
         if not shares:
             return None
-        encode = msgspec.json.encode
         return msgspec.msgpack.encode(
-            [(subject, self._keys[subject].seal(encode(values), context=context)) for subject, values in shares.items()]
+            [
+                (subject, self._keys[subject].seal(encoded(values), context=context))
+                for subject, values in shares.items()
+            ]
         )
 
     def open(self, blob: bytes | None, *, context: bytes) -> list[Part]:
         """The parts of a blob. Parts of a subject whose key is gone are left out: they were erased."""
-        opened: list[Part] = []
-        for subject, ciphertext in entries_of(blob):
-            key = self._keys.get(subject)
-            if key is not None:
-                values = msgspec.json.decode(key.open(ciphertext, context=context))
-                opened += [Part(subject, tuple(path), value) for path, value in values]
-        return opened
+        return [
+            Part(subject, tuple(path), value)
+            for subject, plain in self._opened(entries_of(blob), context)
+            for path, value in _pairs(msgspec.json.decode(plain))
+        ]
 
     def fill(self, document: dict[str, Any], blob: Entries, *, context: bytes) -> dict[str, Any]:
         """Put the parts of a blob, as `entries_of` gives it, into its document, as `open` and `place` would."""
         inner: list[Part] = []
+        for subject, plain in self._opened(blob, context):
+            values = msgspec.json.decode(plain)
+            if isinstance(values, dict):
+                document.update(values)
+            else:
+                inner += [Part(subject, tuple(path), value) for path, value in values]
+        return place(document, inner) if inner else document
+
+    def members(self, body: str, blob: Entries, *, context: bytes) -> bytes:
+        """The fields of a record as they stand between the braces of its JSON, from the JSON of its public ones."""
+        texts = [body.encode()]
+        for _, plain in self._opened(blob, context):
+            if not plain.startswith(b"{"):
+                filled = self.fill(msgspec.json.decode(body), blob, context=context)
+                return msgspec.json.encode(filled)[1:-1]
+            texts.append(plain)
+        return b",".join(text[1:-1] for text in texts if len(text) > len("{}"))
+
+    def _opened(self, blob: Entries, context: bytes) -> Iterator[tuple[Subject, bytes]]:
         for subject, ciphertext in blob:
             key = self._keys.get(subject)
-            if key is None:
-                continue
-            for path, value in msgspec.json.decode(key.open(ciphertext, context=context)):
-                if len(path) == 1:
-                    document[path[0]] = value
-                else:
-                    inner.append(Part(subject, tuple(path), value))
-        return place(document, inner) if inner else document
+            if key is not None:
+                yield subject, key.open(ciphertext, context=context)
+
+
+def encoded(values: Sequence[tuple[Path, Any]]) -> bytes:
+    """The values of one subject, as they are encrypted."""
+    fields = {path[0]: value for path, value in values if len(path) == 1}
+    return msgspec.json.encode(fields if len(fields) == len(values) else values)
+
+
+def _pairs(values: Any) -> Iterable[tuple[Sequence[str | int], Any]]:
+    return (((name,), value) for name, value in values.items()) if isinstance(values, dict) else values
 
 
 def subjects_in(blobs: Iterable[bytes | None]) -> set[Subject]:

@@ -158,6 +158,17 @@ def test_a_push_that_rolls_back_or_lies_elsewhere_pokes_nobody(pair: Pair) -> No
             assert "event: resync" not in list(listener.lines.queue)
 
 
+def test_a_word_that_was_lost_comes_with_the_next_look(pair: Pair) -> None:
+    with world_of(pair.one) as world:
+        handheld = world.handheld()
+        with listening(pair.two, handheld) as listener:
+            listener.settle()
+            with pair.engine.begin() as connection:  # as if the process had ended between its commit and its word
+                changed = "UPDATE feed_counter SET seq = seq + 1 WHERE grid_id = :grid"
+                connection.execute(text(changed), {"grid": handheld.grids()[0]})
+            assert listener.hears("event: resync")
+
+
 def test_many_touches_are_few_words_and_nothing_piles_up_for_who_does_not_read(pair: Pair) -> None:
     with world_of(pair.one) as world:
         one = world.handheld()

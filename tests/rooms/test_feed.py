@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, pool, text
 from sqlalchemy.exc import IntegrityError
@@ -15,8 +16,9 @@ from backend.core.db import dialect_url, engine_for, transaction
 from backend.core.enums import Kind
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
+from backend.core.statements import raw_connection
 from backend.models import Document
-from backend.services.feed import Touch, touch
+from backend.services.feed import CHANNEL, Touch, touch
 from tests.world import until
 
 UNFED = "without a feed row"
@@ -260,3 +262,19 @@ def test_a_plain_sequence_and_the_clock_lose_rows_as_they_must(grids: tuple[str,
         return bool(lost)
 
     until(loses, seconds=LOSS_WITHIN_S, what="a row that the reader passed")
+
+
+def test_the_streams_are_told_of_each_grid_after_the_commit_and_of_nothing_that_was_rolled_back(
+    grids: tuple[str, str],
+) -> None:
+    settings = get_settings()
+    with psycopg.connect(settings.worker_url(), autocommit=True) as listener:
+        listener.execute(f"LISTEN {CHANNEL}")
+        with Session(engine_for("zw_worker")) as session:
+            touch(session, [(grids[0], new_document(session, grids[0]), Kind.EVENT)])
+        with Session(engine_for("zw_worker")) as session:
+            touch(session, [(grid, new_document(session, grid), Kind.EVENT) for grid in grids])
+            session.commit()
+            assert not raw_connection(session).autocommit, "the pool gets it back as it was"
+        told = [word.payload for word in listener.notifies(timeout=10, stop_after=2)]
+        assert told == sorted(grids)

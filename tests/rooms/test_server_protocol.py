@@ -33,8 +33,10 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def _serving(**options: Any) -> Iterator[Callable[[], socket.socket]]:
+def _serving(*, by_descriptor: bool = False, **options: Any) -> Iterator[Callable[[], socket.socket]]:
     listener = socket.create_server(("127.0.0.1", 0))
+    if by_descriptor:  # as `backend.dev` starts the API
+        options["fd"] = listener.fileno()
     config = uvicorn.Config(
         _app,
         http=BoundedProtocol,
@@ -44,7 +46,7 @@ def _serving(**options: Any) -> Iterator[Callable[[], socket.socket]]:
         **{"proxy_headers": False, **options},
     )
     running = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listener])))
+    thread = threading.Thread(target=lambda: asyncio.run(running.serve(None if by_descriptor else [listener])))
     thread.start()
     until(lambda: running.started, what="server started")
     opened: list[socket.socket] = []
@@ -61,6 +63,24 @@ def _serving(**options: Any) -> Iterator[Callable[[], socket.socket]]:
         running.should_exit = True
         thread.join()
         listener.close()
+
+
+@pytest.mark.parametrize("by_descriptor", [False, True])
+def test_the_kernel_holds_nothing_back(monkeypatch: pytest.MonkeyPatch, by_descriptor: bool) -> None:
+    made: list[asyncio.Transport] = []
+    before = BoundedProtocol.connection_made
+
+    def noted(self: BoundedProtocol, transport: asyncio.Transport) -> None:
+        before(self, transport)
+        made.append(transport)
+
+    monkeypatch.setattr(BoundedProtocol, "connection_made", noted)
+    with _serving(by_descriptor=by_descriptor) as connect:
+        connection = connect()
+        connection.sendall(HEAD + b"Content-Length: 1\r\n\r\n1")
+        assert _answer(connection).endswith(b"1")
+        taken = made[0].get_extra_info("socket")
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def _answer(connection: socket.socket) -> bytes:
