@@ -117,3 +117,7 @@ attack-tokens: $(VENV)/.stamp-test ## 攻击登录与令牌 · attack logins and
 .PHONY: simulate-rxdb
 simulate-rxdb: $(VENV)/.stamp-test ## 真实 RxDB 客户端的随机历史（SEEDS=50）· random histories of real RxDB clients
 	@exec $(PY) -m bench.simulate_rxdb --seeds $(or $(SEEDS),50) --first $(or $(FIRST),0)
+
+.PHONY: bench-media media-corpora
+bench-media: $(VENV)/.stamp-test ## 照片处理速度：对比 Pillow、pyvips、sharp · copies of photos next to Pillow, pyvips and sharp
+	@exec $(PY) -m bench.media $(ARGS)

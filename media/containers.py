@@ -1,12 +1,14 @@
 """What a photo file is and whether it is whole, told from its structure before any pixel is decoded.
 
 Pillow's `verify()` accepts a JPEG cut at 60 %, and its WebP reader allocates the whole canvas on opening. Walking the
-container costs a few milliseconds, allocates nothing, and finds every cut.
+container costs a few milliseconds, allocates nothing, and finds every cut. A JPEG whose picture ends early under an end
+marker that somebody put there is found by the decoder (`media.raster`).
 """
 
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from media.rules import Failure, Unusable
@@ -17,11 +19,15 @@ _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = 0xDA, 0xD9
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis"})
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A whole file of a format we take; `width` and `height` as stored, before any rotation."""
+    """A whole file of a format we take; `width` and `height` as stored, before any rotation.
+
+    `format` is the name the decoder has for it. A HEIC's are those of its largest picture.
+    """
 
     format: str
     mime: str
@@ -39,6 +45,8 @@ def inspect(content: bytes) -> Container:
         return Container("PNG", "image/png", *_png_size(content))
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return Container("WEBP", "image/webp", *_webp_size(content))
+    if content[4:8] == b"ftyp":
+        return Container("HEIF", "image/heic", *_heic_size(content))
     raise Unusable(Failure.UNSUPPORTED)
 
 
@@ -127,3 +135,64 @@ def _webp_size(content: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", content, 26)
         return width & 0x3FFF, height & 0x3FFF
     raise Unusable(Failure.BROKEN)
+
+
+def _heic_size(content: bytes) -> tuple[int, int]:
+    """The largest picture that the properties state (ISO/IEC 23008-12); `meta` and `mdat` must be there whole.
+
+    What follows both is not looked at: some phones append boxes of their own making.
+    """
+    found: dict[bytes, memoryview] = {}
+    for name, body in _boxes(memoryview(content)):
+        found.setdefault(name, body)
+        if name == b"ftyp" and not _is_heic(body):
+            raise Unusable(Failure.UNSUPPORTED)
+        if {b"meta", b"mdat"} <= found.keys():
+            return _largest_picture(found[b"meta"])
+    raise Unusable(Failure.TRUNCATED)
+
+
+def _is_heic(body: memoryview) -> bool:
+    """The main brand or one of the compatible ones, which follow it and a version."""
+    brands = [bytes(body[place : place + 4]) for place in (0, *range(8, min(len(body), 136), 4))]
+    return not _HEIC_BRANDS.isdisjoint(brands)
+
+
+def _largest_picture(meta: memoryview) -> tuple[int, int]:
+    properties = _inside(_inside(meta[4:], b"iprp"), b"ipco")
+    sizes = [
+        struct.unpack_from(">II", body, 4) for name, body in _boxes(properties) if name == b"ispe" and len(body) >= 12
+    ]
+    if not sizes:
+        raise Unusable(Failure.BROKEN)
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    return width, height
+
+
+def _inside(parent: memoryview, wanted: bytes) -> memoryview:
+    for name, body in _boxes(parent):
+        if name == wanted:
+            return body
+    raise Unusable(Failure.BROKEN)
+
+
+def _boxes(content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Name and body of each box (ISO/IEC 14496-12). `Unusable` for one that is cut off or states nonsense."""
+    position = 0
+    while position < len(content):
+        if position + 8 > len(content):
+            raise Unusable(Failure.TRUNCATED)
+        size, name = struct.unpack_from(">I4s", content, position)
+        head = 8
+        if size == 1:
+            if position + 16 > len(content):
+                raise Unusable(Failure.TRUNCATED)
+            (size,), head = struct.unpack_from(">Q", content, position + 8), 16
+        elif size == 0:
+            size = len(content) - position
+        if size < head:
+            raise Unusable(Failure.BROKEN)
+        if position + size > len(content):
+            raise Unusable(Failure.TRUNCATED)
+        yield name, content[position + head : position + size]
+        position += size

@@ -5,37 +5,39 @@ files, no secrets in its environment, and ends with its photo: what one file doe
 one. A fork that dies takes this program with it, with exit code 128 + signal, because half an answer may stand in the
 pipe; `media.sandbox` starts another.
 
-A request is `size (4 bytes) | photo`; an answer `size of head (4 bytes) | size of body (4 bytes) | head | body`.
+A request is `size of order (4 bytes) | size of photo (4 bytes) | order | photo`, where the order is JSON: null for all
+copies, or the lines to be stamped on one. An answer is `size of head (4 bytes) | size of body (4 bytes) | head | body`.
 """
 
 import gc
+import json
 import os
 import resource
 import signal
 import struct
 import sys
+from pathlib import Path
 
-from media.images import make_picture
-from media.pictures import pack, pack_failure
+from media.images import make_picture, make_stamped
+from media.pictures import pack, pack_copy, pack_failure
 from media.rules import Unusable
 
-SIZE = struct.Struct(">I")
 SIZES = struct.Struct(">II")
 READY = b"R"
 OPEN_FILES = 16
 
 
 def main() -> None:
-    """Serve until the input ends. Arguments: bytes of memory, seconds of processor time, most pixels."""
+    """Serve until the input ends. Arguments: bytes of memory a photo, seconds of processor time, most pixels."""
     memory, seconds, max_pixels = map(int, sys.argv[1:4])
     gc.freeze()
     os.write(1, READY)
-    while request := _read(SIZE.size):
-        (size,) = SIZE.unpack(request)
+    while request := _read(SIZES.size):
         child = os.fork()
         if child == 0:
             _limit(memory, seconds)
-            _serve(size, max_pixels)
+            order_size, size = SIZES.unpack(request)
+            _serve(order_size, size, max_pixels)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status:
@@ -43,6 +45,7 @@ def main() -> None:
 
 
 def _limit(memory: int, seconds: int) -> None:
+    memory = _address_space(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
@@ -51,9 +54,23 @@ def _limit(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _serve(size: int, max_pixels: int) -> None:
+def _address_space(memory: int) -> int:
+    """The address space in which at most so much memory can be resident: what is only mapped now is let off."""
     try:
-        answer = pack(make_picture(_read(size), max_pixels=max_pixels))
+        mapped, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
+    except OSError:  # no Linux
+        return memory
+    return memory + (mapped - resident) * resource.getpagesize()
+
+
+def _serve(order_size: int, size: int, max_pixels: int) -> None:
+    lines = json.loads(_read(order_size))
+    content = _read(size)
+    try:
+        if lines is None:
+            answer = pack(make_picture(content, max_pixels=max_pixels))
+        else:
+            answer = pack_copy(make_stamped(content, lines, max_pixels=max_pixels))
     except Unusable as verdict:
         answer = pack_failure(verdict.failure)
     _write(*answer)

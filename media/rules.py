@@ -18,11 +18,16 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 class Variant(StrEnum):
-    """The cleaned copies of a photo: 1600 px and 400 px on the long side, never larger than the original."""
+    """The cleaned copies of a photo: 1600 px and 400 px on the long side, never larger than the original.
+
+    `stamped` is the large one with time, grid and collector burnt in, made for photos of case files.
+    """
 
     LARGE = "large"
+    LARGE_WEBP = "large.webp"
     THUMB = "thumb"
     THUMB_WEBP = "thumb.webp"
+    STAMPED = "stamped"
 
 
 class Failure(StrEnum):
@@ -41,7 +46,10 @@ class Failure(StrEnum):
 
 FAILURE_TEXTS: Mapping[Failure, tuple[str, str]] = {
     Failure.EMPTY: ("照片文件是空的，请重新拍摄", "The photo is empty; take it again"),
-    Failure.UNSUPPORTED: ("不支持此照片格式，请使用 JPEG、PNG 或 WebP", "Not a JPEG, PNG or WebP photo"),
+    Failure.UNSUPPORTED: (
+        "不支持此照片格式，请使用 JPEG、PNG、WebP 或 HEIC",
+        "Not a JPEG, PNG, WebP or HEIC photo",
+    ),
     Failure.TRUNCATED: ("照片不完整，请重新拍摄或重新选择", "The photo is cut off; take or choose it again"),
     Failure.BROKEN: ("照片已损坏，无法打开", "The photo is damaged and cannot be opened"),
     Failure.TOO_MANY_PIXELS: ("照片尺寸过大，请降低分辨率后重新拍摄", "The photo has too many pixels"),

@@ -46,7 +46,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Send one report as a citizen would. 以市民身份上报一件事。")
-    parser.add_argument("--photo", type=Path, required=True, help="a JPEG, PNG or WebP file")
+    parser.add_argument("--photo", type=Path, required=True, help="a JPEG, PNG, WebP or HEIC file")
     parser.add_argument("--text", required=True, help="what is the matter")
     parser.add_argument("--lat", type=float, required=True, help="latitude in degrees, WGS-84")
     parser.add_argument("--lon", type=float, required=True, help="longitude in degrees, WGS-84")

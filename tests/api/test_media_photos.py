@@ -145,7 +145,7 @@ def test_copies_are_served_clean_with_tag_and_range(worker: Handheld, drain: Cal
     drain()
     shown = fetch(worker, f"{PHOTOS}/{photo_id}").json()
     assert (shown["width"], shown["height"], shown["taken_at"]) == (2000, 1500, "2026-03-02T01:12:45Z")
-    assert [variant["variant"] for variant in shown["variants"]] == ["large", "thumb", "thumb.webp"]
+    assert [variant["variant"] for variant in shown["variants"]] == ["large", "large.webp", "thumb", "thumb.webp"]
     for variant in shown["variants"]:
         answer = fetch(worker, variant["href"])
         assert answer.status_code == 200

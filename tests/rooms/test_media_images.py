@@ -10,7 +10,7 @@ from media.containers import inspect
 from media.images import make_picture
 from media.pictures import Picture
 from media.rules import Failure, Unusable
-from tests.rooms.media_samples import SECRET, carried, flood, gradient, jpeg, png, webp
+from tests.rooms.media_samples import SECRET, carried, flood, gradient, heic, jpeg, png, webp
 
 PIXELS = 50_000_000
 
@@ -26,7 +26,7 @@ def verdict(content: bytes, *, max_pixels: int = PIXELS) -> Failure:
 
 
 @pytest.mark.parametrize(
-    "content", [jpeg(), jpeg(with_profile=False), png(), webp(), jpeg(mode="CMYK"), jpeg(mode="L")]
+    "content", [jpeg(), jpeg(with_profile=False), png(), webp(), heic(), jpeg(mode="CMYK"), jpeg(mode="L")]
 )
 def test_no_copy_carries_anything_but_pixels(content: bytes) -> None:
     assert SECRET in content
@@ -44,6 +44,7 @@ def test_copies_have_their_long_side_at_1600_and_400() -> None:
     picture = make(jpeg(3200, 1200))
     assert [(copy.variant.value, copy.width, copy.height) for copy in picture.copies] == [
         ("large", 1600, 600),
+        ("large.webp", 1600, 600),
         ("thumb", 400, 150),
         ("thumb.webp", 400, 150),
     ]
@@ -87,13 +88,13 @@ def test_a_turned_photo_stands_upright(orientation: int) -> None:
 
 
 def test_time_and_place_are_kept_as_claims() -> None:
-    for content in (jpeg(), png(), webp()):
+    for content in (jpeg(), png(), webp(), heic()):
         claims = make(content).claims
         assert claims.taken_at == "2026-03-02T09:12:45+08:00"
         assert (claims.lat, claims.lon, claims.datum) == (225433333, 1140500000, "wgs84")
 
 
-@pytest.mark.parametrize("content", [jpeg(), png(), webp()])
+@pytest.mark.parametrize("content", [jpeg(), png(), webp(), heic()])
 def test_a_photo_cut_anywhere_is_refused(content: bytes) -> None:
     make(content)
     cuts = [*range(1, len(content), max(1, len(content) // 150)), *range(len(content) - 20, len(content))]
@@ -108,6 +109,46 @@ def test_pillows_own_check_would_have_accepted_a_cut_photo() -> None:
     with Image.open(BytesIO(cut)) as image:
         image.verify()
     assert verdict(cut) is Failure.TRUNCATED
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"subsampling": 0}])
+def test_a_picture_that_ends_early_under_an_end_marker_is_refused(options: dict[str, int]) -> None:
+    """As a gallery app leaves a photo that it could read in part: whole to look at, with a grey lower half."""
+    out = BytesIO()
+    gradient(640, 480).save(out, "JPEG", quality=88, **options)
+    whole = out.getvalue()
+    assert make(whole)
+    for part in (0.6, 0.95, 0.999):
+        assert verdict(whole[: int(len(whole) * part)] + b"\xff\xd9") is Failure.TRUNCATED
+
+
+def test_pillow_would_have_accepted_a_picture_that_ends_early() -> None:
+    """Why JPEGs are decoded by another library: the control that shows the trap."""
+    with Image.open(BytesIO(jpeg()[: int(len(jpeg()) * 0.6)] + b"\xff\xd9")) as image:
+        image.load()
+        assert image.size == (640, 480)
+
+
+def test_a_few_bytes_left_over_before_the_end_spoil_nothing() -> None:
+    content = jpeg()
+    assert make(content[:-2] + b"\x12\x34\x56\x78" + content[-2:]).width == 640
+
+
+def test_a_turned_heic_stands_upright() -> None:
+    picture = make(heic(64, 48, orientation=6))
+    assert (picture.width, picture.height) == (48, 64)
+    assert {(copy.width, copy.height) for copy in picture.copies} == {(48, 64)}
+
+
+def test_another_picture_in_the_same_box_format_is_not_taken_for_a_heic() -> None:
+    content = heic(64, 48)
+    avif = content.replace(b"heic", b"avif").replace(b"hevc", b"avif")
+    assert verdict(avif) is Failure.UNSUPPORTED
+    assert verdict(b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(100)) is Failure.UNSUPPORTED
+
+
+def test_what_a_phone_appends_to_a_heic_is_not_looked_at() -> None:
+    assert make(heic(64, 48) + SECRET + b"SEFT").width == 64
 
 
 def test_what_follows_the_end_of_a_jpeg_is_not_looked_at() -> None:
@@ -206,8 +247,9 @@ def test_a_large_photo_is_decoded_at_reduced_scale_and_looks_the_same() -> None:
 
 
 def test_the_container_is_told_without_decoding() -> None:
-    kinds = [(inspect(content).format, inspect(content).width) for content in (jpeg(301), png(302), webp(303))]
-    assert kinds == [("JPEG", 301), ("PNG", 302), ("WEBP", 303)]
+    contents = (jpeg(301), png(302), webp(303), heic(304))
+    kinds = [(inspect(content).format, inspect(content).width) for content in contents]
+    assert kinds == [("JPEG", 301), ("PNG", 302), ("WEBP", 303), ("HEIF", 304)]
 
 
 def test_a_progressive_jpeg_with_many_scans_is_walked_to_its_end() -> None:

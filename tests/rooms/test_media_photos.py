@@ -387,7 +387,7 @@ def test_the_job_makes_copies_and_seals_the_claims(session: Session, worker: Acc
     claims = open_value(session, photo.claims, context=photo_id.bytes)
     assert (claims["lat"], claims["lon"], claims["datum"]) == (225433333, 1140500000, "wgs84")
     copies = session.exec(select(Derivative).where(Derivative.photo_id == photo_id)).all()
-    assert sorted(copy.variant for copy in copies) == ["large", "thumb", "thumb.webp"]
+    assert sorted(copy.variant for copy in copies) == ["large", "large.webp", "thumb", "thumb.webp"]
     for copy in copies:
         assert digest(object_store().get(copy.storage_key)) == copy.sha256
     assert audit_of(session, photo_id) == [("photo.received", str(worker.id)), ("photo.processed", "media.process")]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from backend.core.settings import PROJECT_ROOT
 from media.rules import Failure, Unusable
-from media.sandbox import Decoder, DecoderUnavailable
+from media.sandbox import _ENVIRONMENT, Decoder, DecoderUnavailable
 from tests.rooms.media_samples import carried, jpeg, png
 from tests.world import until
 
@@ -60,7 +60,16 @@ def test_many_photos_are_decoded_by_one_child(decoder: Decoder) -> None:
     assert verdict(decoder, jpeg()[:-1]) is Failure.TRUNCATED
     assert decoder.decode(png()).mime == "image/png"
     assert child_of(decoder) is process
-    assert [carried(copy.variant, copy.content) for copy in first.copies] == [set(), set(), set()]
+    assert [carried(copy.variant, copy.content) for copy in first.copies] == [set()] * 4
+
+
+def test_a_copy_is_stamped_by_the_child_too(decoder: Decoder) -> None:
+    plain = decoder.decode(jpeg()).copies[0]
+    stamped = decoder.stamp(jpeg(), ["2026-03-02 09:12:45 +08:00", "GRID 440305001001001  BY w0001"])
+    assert (stamped.variant, stamped.width, stamped.height) == ("stamped", plain.width, plain.height)
+    assert carried(stamped.variant, stamped.content) == set()
+    with pytest.raises(Unusable):
+        decoder.stamp(jpeg()[:-1], ["x"])
 
 
 def test_too_much_memory_is_a_verdict_and_the_next_photo_is_decoded() -> None:
@@ -168,7 +177,8 @@ def test_the_child_knows_no_secret_and_reads_no_setting(decoder: Decoder) -> Non
     finally:
         del os.environ["PLANTED_SECRET"]
     names = {part.split(b"=")[0] for part in environment.split(b"\0") if part}
-    assert names == {b"LC_ALL", b"MALLOC_ARENA_MAX"}
+    assert names == {name.encode() for name in _ENVIRONMENT}
+    assert all(name.startswith((b"MALLOC_", b"GLIBC_", b"OPENBLAS_", b"LC_")) for name in names)
 
 
 def test_it_works_inside_a_daemonic_process() -> None:
