@@ -1,4 +1,8 @@
-"""A grid worker's handheld over HTTP: has a key of its own, holds copies of its grid, pushes, pulls, sends photos."""
+"""A grid worker's handheld over HTTP: has a key of its own, holds copies of its grid, pushes, pulls, sends photos.
+
+It is not `sync.client`, which the product never imports so that others can take it as it is (an import contract), and
+it loses answers and repeats rows on purpose, which a good client has no way to say.
+"""
 
 import json
 import time

@@ -20,6 +20,7 @@ class Refused(ClientError):
         self.status = answer.status_code
         self.problem = _problem_of(answer)
         self.code = str(self.problem.get("code", ""))
+        self.server_epoch = answer.headers.get("X-Sync-Epoch", "")
         titles = " · ".join(str(self.problem[name]) for name in ("title", "title_en") if name in self.problem)
         super().__init__(f"{answer.request.method} {answer.request.url.path}: {self.status} {self.code} {titles}")
 
@@ -29,18 +30,19 @@ class LoggedOut(Refused):
 
 
 class EpochChanged(Refused):
-    """The server was restored to an earlier point and begins another line of history, named `epoch`."""
+    """The server was restored to an earlier point and begins another line of history, named `epoch`; or it cannot have
+    given a checkpoint of ours. Either way the sync starts anew."""
 
     @property
     def epoch(self) -> str:
         """The epoch to adopt."""
-        return str(self.problem["epoch"])
+        return str(self.problem.get("epoch", self.server_epoch))
 
 
 def refusal(answer: httpx.Response) -> Refused:
     """The error that an answer of 4xx stands for."""
     refused = Refused(answer)
-    return EpochChanged(answer) if refused.code == "epoch" else refused
+    return EpochChanged(answer) if refused.code in ("epoch", "checkpoint_ahead") else refused
 
 
 def _problem_of(answer: httpx.Response) -> dict[str, Any]:

@@ -335,6 +335,22 @@ def test_after_a_restore_everything_is_pushed_again_and_nothing_is_a_conflict(ma
     assert conflicts() == []
 
 
+def test_a_checkpoint_that_is_none_of_the_servers_starts_the_sync_anew(make: Make) -> None:
+    one, other = make(), make()
+    record = house(one, use="residential")
+    settled(one, other)
+    epoch, place = one.store.epoch, one.store.checkpoint("house")
+    assert place is not None
+    grid_id, (term, seq) = next(iter(place["g"].items()))
+    one.store.take_page("house", [], {**place, "g": {grid_id: [term, seq + 1000]}})
+    one.edit("house", record["id"], {"use": "office"})
+    other.edit("house", record["id"], {"rental_use": "vacant"})
+    settled(other, one)
+    found = one.store.document("house", record["id"])
+    assert found is not None
+    assert (found["use"], found["rental_use"], one.store.epoch) == ("office", "vacant", epoch)
+
+
 def test_a_lost_grid_takes_its_documents_and_the_photos_of_them_along(make: Make, world: World) -> None:
     one = make()
     line = one.take_photo(jpeg(64, 64))

@@ -5,11 +5,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from backend.core.db import engine_for, transaction
+from backend.handlers import load_handlers
+from backend.tasks import run_batch
 from tests.simulation.device import Device
 from tests.simulation.node import NodeProcess
 from tests.simulation.town import Town, everything, rows
-from tests.world import Json, document, until
+from tests.world import Json, World, document, until
 
 Open = Callable[..., Device]
 
@@ -182,6 +186,50 @@ def test_a_lost_grid_leaves_nothing_behind(town: Town, start: Open) -> None:
     town.assign(0, 1)
     device.call("settle")
     assert sorted(device.houses()) == sorted([kept, lost])
+
+
+def test_a_request_to_a_department_comes_back_as_a_task(town: Town, start: Open) -> None:
+    device = start(options={"kinds": ["house", "task"]})
+    one = device.house(town.grids[0], tenure="collective")
+    device.call("settle")
+    steward = World(town.client).office("data_steward")  # type: ignore[arg-type]
+    answer = town.client.post(
+        f"/reviews/v1/documents/{one}/department-fields",
+        json={"fields": {"tenure": "public"}, "reason": "department_record"},
+        headers={**steward, "If-Match": '"1"'},
+    )
+    assert answer.status_code == 200, answer.text
+    device.call("settle")
+    device.patch(one, tenure="private")
+    device.call("settle")
+    assert '"tenure":"public"' in device.houses()[one]
+    load_handlers()
+    run_batch("sync.project_verification")
+    device.call("settle")
+    (task,) = device.call("dump")["living"]["task"].values()
+    assert all(part in task for part in ('"state":"open"', '"field":"tenure"', f'"source_id":"{one}"'))
+
+
+def test_a_checkpoint_that_is_none_of_the_servers_starts_the_sync_anew(town: Town, start: Open) -> None:
+    """The feed is set back for a moment, as where somebody restored a server and kept its epoch."""
+    device = start()
+    one = device.house(town.grids[0], use="A0")
+    device.call("settle")
+    _shift_feed(town, -1)
+    device.call("poke")
+    until(lambda: device.call("report")["restarts"] > 0, what="a start anew")
+    device.patch(one, use="A1")
+    _shift_feed(town, 1)
+    device.call("settle")
+    assert device.is_like_the_server()
+    assert '"use":"A1"' in device.houses()[one]
+    assert device.outcomes() == ["applied"] * 2
+
+
+def _shift_feed(town: Town, by: int) -> None:
+    with transaction(engine_for("zw_worker")) as session:
+        shifted = text("UPDATE feed_counter SET seq = seq + :by WHERE grid_id = :grid")
+        session.connection().execute(shifted, {"by": by, "grid": town.grids[0]})
 
 
 def test_a_document_that_the_local_form_rejects_raises_an_alarm(town: Town, start: Open) -> None:

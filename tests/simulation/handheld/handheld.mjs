@@ -24,7 +24,7 @@ export class Handheld {
     this.name = name;
     this.server = { url, token };
     this.network = new Network(seed);
-    this.options = { retryTime: 30, pullBatch: 7, pushBatch: 7, turns: true, ...options };
+    this.options = { retryTime: 30, pullBatch: 7, pushBatch: 7, turns: true, kinds: KINDS, ...options };
     this.isMemory = storage === 'memory';
     this.indexedDB = new IDBFactory();
     this.schemaVersion = 0;
@@ -32,6 +32,7 @@ export class Handheld {
     this.seen = [];
     this.pushed = [];
     this.alarms = [];
+    this.restarts = 0;
   }
 
   get epoch() {
@@ -47,8 +48,8 @@ export class Handheld {
     // RxDB's memory storage outlives its database under the same name.
     const name = this.isMemory ? `${this.name}-${this.lives}` : this.name;
     this.database = await createRxDatabase({ name, storage, multiInstance: false });
-    await this.database.addCollections(collections(this.schemaVersion));
-    for (const kind of KINDS) this.#nameEachWrite(this.database[kind]);
+    await this.database.addCollections(collections(this.options.kinds, this.schemaVersion));
+    for (const kind of this.options.kinds) this.#nameEachWrite(this.database[kind]);
     const known = await this.database.device.findOne('server').exec();
     this.protocol = new Protocol(this.network.connect(), this.server, (kind) => this.#nextNumber(kind));
     this.server.epoch = known?.epoch;
@@ -97,7 +98,7 @@ export class Handheld {
   }
 
   #replicate() {
-    this.replications = KINDS.map((kind) => new Replication(this, kind, this.database[kind]));
+    this.replications = this.options.kinds.map((kind) => new Replication(this, kind, this.database[kind]));
   }
 
   /** The app dies, answers under way are lost, and it starts again; with a newer form of its data where `migrate`. */
@@ -109,7 +110,12 @@ export class Handheld {
 
   /** The server was restored: checkpoints are forgotten, and every document is pushed again without a base. */
   changeEpoch(epoch) {
-    if (this.epoch === epoch || this.changing) return;
+    if (this.epoch !== epoch) this.startAnew(epoch);
+  }
+
+  startAnew(epoch = this.epoch) {
+    if (this.changing) return;
+    this.restarts += 1;
     this.changing = this.#startAnew(epoch, this.lives)
       .catch((error) => this.alarms.push(String(error)))
       .finally(() => {
@@ -244,7 +250,7 @@ export class Handheld {
   async dump() {
     const living = {};
     const deleted = [];
-    for (const kind of KINDS) {
+    for (const kind of this.options.kinds) {
       const documents = await this.database[kind].find().exec();
       living[kind] = Object.fromEntries(documents.map((one) => [one.id, comparable(one.toJSON())]));
       deleted.push(...(await this.#deleted(kind)));

@@ -48,8 +48,8 @@ const COMMANDS = {
   dump: () => device.dump(),
   refused: () => device.refused(),
   async report() {
-    const { seen, pushed, alarms, network, epoch } = device;
-    return { accepted: seen, pushed, alarms, faults: network.counts, epoch };
+    const { seen, pushed, alarms, network, epoch, restarts } = device;
+    return { accepted: seen, pushed, alarms, faults: network.counts, epoch, restarts };
   },
   async close() {
     await device?.close();

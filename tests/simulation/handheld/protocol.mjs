@@ -10,6 +10,9 @@ export class EpochChanged extends Error {
   }
 }
 
+/** A checkpoint is none of this server's: the sync starts anew, in the same epoch. */
+export class CheckpointAhead extends Error {}
+
 /** Any other answer than 200: the same call is repeated later, not before `retryAfter` seconds. */
 export class Unanswered extends Error {
   constructor(status, text, retryAfter) {
@@ -79,6 +82,7 @@ export class Protocol {
     if (expected.includes(status)) return { status, text, body: JSON.parse(text) };
     const problem = status === 409 ? JSON.parse(text) : {};
     if (problem.code === 'epoch') throw new EpochChanged(problem.epoch);
+    if (problem.code === 'checkpoint_ahead') throw new CheckpointAhead();
     throw new Unanswered(status, text, answer.headers.get('retry-after'));
   }
 }

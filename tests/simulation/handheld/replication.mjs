@@ -3,7 +3,7 @@
 import { Subject } from 'rxjs';
 import { getAssumedMasterState, getChangedDocumentsSince } from 'rxdb/plugins/core';
 import { replicateRxCollection } from 'rxdb/plugins/replication';
-import { EpochChanged } from './protocol.mjs';
+import { CheckpointAhead, EpochChanged } from './protocol.mjs';
 import { pause } from './faults.mjs';
 
 const PATIENCE_MS = 40_000;
@@ -126,6 +126,7 @@ export class Replication {
       return await call();
     } catch (error) {
       if (error instanceof EpochChanged) this.device.changeEpoch(error.epoch);
+      if (error instanceof CheckpointAhead) this.device.startAnew();
       if (error.retryAfter) await pause(1000 * error.retryAfter);
       throw error;
     }

@@ -10,7 +10,7 @@ const FIELDS = {
   house: {
     required: ['address'],
     properties: {
-      address: text, name: text, use: text, rental_use: text, remark: text, area_dm2: { type: 'integer' }, location,
+      address: text, name: text, use: text, rental_use: text, tenure: text, remark: text, area_dm2: { type: 'integer' }, location,
       tenants: { type: 'array', items: { type: 'object', properties: { id: text, name: text, relation: text } } },
     },
   },
@@ -18,13 +18,21 @@ const FIELDS = {
     required: ['name'],
     properties: { name: text, phone: text, employer: text, education: text, remark: text },
   },
+  task: {
+    required: ['task', 'state', 'source_id', 'asked_at'],
+    properties: {
+      task: text, state: text, result: text, reason: text, field: text, dataset: text, case_id: text,
+      source_type: text, source_id: text, source_kind: text, source_version: { type: 'integer' },
+      asked_at: text, done_at: text,
+    },
+  },
 };
 
-export const KINDS = Object.keys(FIELDS);
+export const KINDS = ['house', 'person'];
 
-/** Options of the collections of a database whose replicated collections have the given schema version. */
-export function collections(version) {
-  const replicated = Object.fromEntries(KINDS.map((kind) => [kind, replicatedCollection(kind, version)]));
+/** Options of the collections of a database whose replicated collections, `kinds`, have the given schema version. */
+export function collections(kinds, version) {
+  const replicated = Object.fromEntries(kinds.map((kind) => [kind, replicatedCollection(kind, version)]));
   return { ...replicated, refused: { schema: REFUSED }, device: { schema: DEVICE } };
 }
 
