@@ -20,7 +20,7 @@ from backend.core.clock import now
 from backend.core.db import engine_for
 from backend.services import audit_sealing
 from bench.tamper import prepare, vacuum, write
-from bench.tampering import run
+from bench.tampering.trail import run
 
 RATE = 100
 """Entries a second in the past: about 8.6 million a day."""

@@ -23,10 +23,10 @@ from backend.services.scope import in_territory
 from backend.services.sealing import SubjectErased, Vault, seal_value
 from backend.services.sessions import Caller
 from sync import ownership, service, store
+from sync.decided import erased_subjects
 from sync.join_rules import JOIN_REASONS, PART_REASONS, changed, joined, restored
 from sync.join_schemas import JoinAsked, Joins, JoinView, PartAsked
 from sync.known import Known, Wanted
-from sync.resolution import erased_subjects
 from sync.review import shown_field
 from sync.review_desk import Desk, open_desk
 from sync.review_errors import FieldChanged, NotJoinable, RecordUnfit, ValueGone

@@ -1,8 +1,8 @@
-"""Deciding conflicts: a versioned write to the record, the collector's answer to it, and taking it back.
+"""Deciding conflicts: a versioned write to the record, and taking it back.
 
 A resolution names the version of the record that was read, like every change from a desk. What it makes is a version
 like any other, with an `op` of its own, in history, ledger, feed and audit; where the chosen values are there already,
-nothing is written but the decision. The collector reads the outcome and accepts or contests it, once.
+nothing is written but the decision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,25 +13,21 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from backend.core.clock import now
-from backend.core.enums import COLLECTED_KINDS, ConflictState, Kind, Role
+from backend.core.enums import COLLECTED_KINDS, ConflictState, Role
 from backend.core.errors import NotFound, PreconditionFailed
 from backend.kinds import KINDS
-from backend.models import Conflict, Document, Grid
-from backend.services import erased
+from backend.models import Conflict, Document
 from backend.services.records import StoredRow, nested_subject, open_rows, subject_of
 from backend.services.scope import in_territory
-from backend.services.sealing import Part, SubjectErased, Vault
+from backend.services.sealing import Part, Vault
 from backend.services.sessions import Caller
-from sync import conflicts, ownership, review_steps, service, steward, store
+from sync import conflicts, ownership, review_steps, steward
 from sync.conflicts import Opened
-from sync.known import Known, Wanted
+from sync.decided import write_decided
 from sync.review_desk import Desk, open_desk, tried
 from sync.review_errors import FieldChanged, FieldStewarded, RecordDeleted, RecordUnfit, ValueGone
-from sync.review_rules import Action, Choice, Standing, same_value, split_place, value_at, with_value
+from sync.review_rules import Action, Choice, same_value, split_place, value_at, with_value
 from sync.review_schemas import (
-    Answered,
-    Contested,
     FieldDecision,
     Resolution,
     ResolutionOf,
@@ -42,7 +38,7 @@ from sync.review_schemas import (
 )
 from sync.review_steps import CONFLICT, Past, Step
 from sync.rules import ABSENT, DELETED, State, same_state
-from sync.schemas import faults, normalised
+from sync.schemas import faults
 
 
 def resolve(session: Session, *, caller: Caller, document_id: UUID, version: int, asked: Resolution) -> Resolved:
@@ -85,16 +81,6 @@ def undo(session: Session, *, caller: Caller, conflict_id: UUID, version: int, a
     resolved = _undo(desk, document_id, conflict_id, version, asked)
     desk.close()
     return resolved
-
-
-def accept(session: Session, *, caller: Caller, conflict_id: UUID) -> Answered:
-    """The collector agrees with a resolution. `NotFound` for a conflict of somebody else."""
-    return _answer(session, caller, conflict_id, Action.ACCEPT, reason=None, note=None)
-
-
-def contest(session: Session, *, caller: Caller, conflict_id: UUID, asked: Contested) -> Answered:
-    """The collector does not agree: the desk decides again. Once only; errors as of `accept`."""
-    return _answer(session, caller, conflict_id, Action.CONTEST, reason=asked.reason, note=asked.note)
 
 
 def _resolve(desk: Desk, document_id: UUID, version: int, asked: Resolution) -> Resolved:
@@ -257,47 +243,6 @@ def _of_record(desk: Desk, document_id: UUID, ids: Sequence[UUID], version: int,
     return entries
 
 
-def write_decided(desk: Desk, document: Document, target: State, *, owner: UUID, vault: Vault) -> Known:
-    """Make the decided content the record's, where it is not that already; what is known of it then."""
-    wanted = [Wanted(document.id, document.id, None, target.deleted)]
-    known = store.read(desk.session, wanted, device_id=None, vault=vault)[document.id]
-    assert known.master is not None
-    if same_state(known.master.state, target):
-        return known
-    spec = KINDS[document.kind]
-    if not target.deleted:
-        if places := faults(spec, target.fields):
-            raise RecordUnfit(places=places)
-        target = State(normalised(spec, target.fields))
-        if target.fields["grid_id"] != known.master.grid_id:
-            check_grid(desk.session, desk.caller, target.fields["grid_id"])
-    if gone := vault.erased(erased_subjects(document.id, document.kind, target)):
-        raise SubjectErased(gone)
-    touches = service.write_reviewed(
-        desk.session,
-        known,
-        target,
-        kind=document.kind,
-        reviewer=desk.caller.account_id,
-        owner=owner,
-        vault=vault,
-    )
-    desk.touches += touches
-    return known
-
-
-def check_grid(session: Session, caller: Caller, grid_id: str) -> None:
-    """`RecordUnfit` for a grid that is none, or lies outside the reviewer's territory."""
-    query = select(Grid.id).where(Grid.id == grid_id, in_territory(Grid.id, caller))
-    if session.exec(query).first() is None:
-        raise RecordUnfit(places=["grid_id"])
-
-
-def erased_subjects(document_id: UUID, kind: Kind, state: State) -> set[bytes]:
-    """Everybody a version names, and the record itself: whoever of them was erased must not come back by it."""
-    return {document_id.bytes, subject_of(KINDS[kind], document_id, state.fields), *erased.named_in(state.fields)}
-
-
 def _detail(entry: Opened, step_id: UUID, value: Any, note: str | None, vault: Vault) -> bytes | None:
     """The chosen value and the note, each sealed for whom it is about."""
     spec = KINDS[entry.conflict.kind]
@@ -378,37 +323,6 @@ def _document_of(session: Session, caller: Caller, conflict_id: UUID) -> UUID:
     if found is None:
         raise NotFound
     return found
-
-
-def _answer(
-    session: Session, caller: Caller, conflict_id: UUID, action: Action, *, reason: str | None, note: str | None
-) -> Answered:
-    erased.hold_off(session)
-    query = select(Conflict).where(Conflict.id == conflict_id, Conflict.account_id == caller.account_id)
-    conflict = session.exec(query.with_for_update()).first()
-    if conflict is None:
-        raise NotFound
-    vault = Vault(session)
-    steps = review_steps.past_steps(session, CONFLICT, [conflict_id], vault=vault)[conflict_id]
-    standing = Standing(conflict.state, conflict.account_id, [step.action for step in steps])
-    edge, why = review_steps.lawful(CONFLICT, action, standing, caller, reason=reason)
-    step_id = review_steps.new_step_id()
-    own = [] if note is None else [Part(conflict.document_id.bytes, ("note",), note)]
-    desk = Desk(session, caller, now())
-    desk.steps.append(
-        Step(
-            CONFLICT,
-            conflict_id,
-            len(steps) + 1,
-            edge,
-            why,
-            caller.account_id,
-            step_id,
-            detail=review_steps.sealed_detail(vault, step_id, own),
-        )
-    )
-    desk.close()
-    return Answered(conflict=conflict_id, state=ConflictState(edge.target.value))
 
 
 _HISTORY = text(

@@ -20,8 +20,8 @@ from backend.services.scope import in_territory
 from backend.services.sealing import Part, Vault
 from backend.services.sessions import Caller
 from sync import ownership, review_steps, steward, verifications
+from sync.decided import write_decided
 from sync.known import Known
-from sync.resolution import write_decided
 from sync.review_desk import Desk, open_desk
 from sync.review_errors import RecordDeleted, RecordUnfit, ReviewReasonUnknown, ValueGone
 from sync.review_rules import Action, Edge, with_value

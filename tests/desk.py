@@ -8,6 +8,8 @@ from sqlmodel import Session
 from backend.core.db import engine_for
 from tests.world import Handheld, Json, World, document, edited
 
+PERSON: Json = {"name": "欧阳绝密", "phone": "13800138000", "sex": "male"}
+
 
 def one(statement: str, **given: Any) -> Any:
     """A single value, as the worker's role sees it."""
@@ -88,3 +90,9 @@ def met(one: Handheld, other: Handheld, kind: str, first: Json, theirs: Json, mi
     assert one.push(kind, edited(pushed, **theirs), pushed) == []
     (answer,) = other.push(kind, edited(held, **mine), held)
     return answer, held
+
+
+def stored(handheld: Handheld, conflict: Json, kind: str = "person") -> Json:
+    """The record as a handheld has it after a pull."""
+    handheld.pull(kind)
+    return handheld.documents[conflict["document_id"]]

@@ -21,11 +21,11 @@ from backend.core.errors import Forbidden
 from backend.core.settings import get_settings
 from backend.services.epoch import check_epoch
 from backend.services.sessions import Caller
+from sync import answers, service
 from sync import digest as digest_room
 from sync import outcomes as outcomes_room
 from sync import pull as pull_room
 from sync import receipt as receipt_room
-from sync import resolution, service
 from sync.checkpoints import read_checkpoint
 from sync.review_schemas import Answered, Contested
 from sync.schemas import Claims, check_schema_version
@@ -248,7 +248,7 @@ def outcomes(
 def accept(
     conflict_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("sync.accept"))]
 ) -> Answered:
-    return resolution.accept(session, caller=caller, conflict_id=conflict_id)
+    return answers.accept(session, caller=caller, conflict_id=conflict_id)
 
 
 @router.post("/outcomes/{conflict_id}/contest", summary="The collector does not agree: it is decided again, once")
@@ -258,7 +258,7 @@ def contest(
     session: DbSession,
     caller: Annotated[Caller, Depends(allowed("sync.contest"))],
 ) -> Answered:
-    return resolution.contest(session, caller=caller, conflict_id=conflict_id, asked=body)
+    return answers.contest(session, caller=caller, conflict_id=conflict_id, asked=body)
 
 
 @router.get(

@@ -19,16 +19,6 @@ from tests.world import Handheld, Json, World, document, edited
 Drain = Callable[[], int]
 
 
-@pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
-@pytest.fixture
-def desk(world: World) -> Desk:
-    return Desk(world)
-
-
 def house(worker: Handheld, **fields: Any) -> Json:
     made = document(worker.grids()[0], address="合成路1号", **fields)
     assert worker.push("house", made) == []

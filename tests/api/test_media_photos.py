@@ -18,11 +18,6 @@ from tests.world import Handheld, Json, World, document
 PHOTOS = "/media/v1/photos"
 
 
-@pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
 def manifest(photo_id: UUID, content: bytes) -> Json:
     return {"photo_id": str(photo_id), "sha256": digest(content), "size": len(content), "mime": "image/jpeg"}
 

@@ -40,11 +40,6 @@ from tests.world import Handheld, World, until
 
 
 @pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
-@pytest.fixture
 def server(world: World) -> Iterator[str]:
     """The address of the app behind a real uvicorn, over the same database as `world`."""
     config = uvicorn.Config(create_app(), host="127.0.0.1", port=0, log_level="critical", lifespan="off")

@@ -39,12 +39,6 @@ from tests.api.media_client import (
 from tests.rooms.media_samples import digest, jpeg
 from tests.world import Handheld, World
 
-
-@pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
 # --- what is offered
 
 

@@ -1,4 +1,4 @@
-"""Conflicts at the desk: seen, decided as versions, answered by who collected, taken back. People are synthetic."""
+"""Conflicts at the desk: seen, and decided as versions of their records. People are synthetic."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,37 +16,9 @@ from backend.core.ids import new_id
 from backend.models import AuditEntry, Grid, Membership
 from backend.services.sealing import destroy_keys, human
 from sync.review_rules import REASONS
-from tests.desk import Desk, met, one, reviews, say
+from tests.desk import PERSON, Desk, met, one, reviews, stored
 from tests.people import Staff, code_of
-from tests.world import Handheld, Json, World, document, edited
-
-PERSON: Json = {"name": "欧阳绝密", "phone": "13800138000", "sex": "male"}
-
-
-@pytest.fixture
-def pair(world: World) -> tuple[Handheld, Handheld]:
-    """Two handhelds of one worker: they hold the same grids."""
-    return world.handheld(), world.handheld()
-
-
-@pytest.fixture
-def desk(world: World) -> Desk:
-    return Desk(world)
-
-
-@pytest.fixture
-def phone(pair: tuple[Handheld, Handheld], desk: Desk) -> Json:
-    """An open hard conflict about a phone number: base 8000, theirs 7000, mine 9000."""
-    a, b = pair
-    met(a, b, "person", PERSON, {"phone": "13700137000"}, {"phone": "13900139000"})
-    (conflict,) = desk.conflicts(hardness="hard")
-    return conflict
-
-
-def stored(handheld: Handheld, conflict: Json, kind: str = "person") -> Json:
-    """The record as a handheld has it after a pull."""
-    handheld.pull(kind)
-    return handheld.documents[conflict["document_id"]]
+from tests.world import Handheld, Json, World, edited
 
 
 def audited(action: str) -> list[AuditEntry]:
@@ -151,110 +123,6 @@ def test_an_edit_of_the_same_field_never_closes_a_conflict(
     assert (still["state"], still["hardness"], still["values"]["now"]) == ("open", "hard", "139****9000")
 
 
-def test_the_collector_hears_what_was_decided_and_accepts(
-    pair: tuple[Handheld, Handheld], phone: Json, desk: Desk, world: World
-) -> None:
-    _, b = pair
-    assert reviews(b) == []
-    desk.resolve(phone, "mine")
-    (review,) = reviews(b)
-    resolution = review["resolution"]
-    assert (review["conflict"], review["state"], review["field"]) == (phone["id"], "resolved", "phone")
-    assert (resolution["choice"], resolution["value"], resolution["by"]) == ("mine", "13900139000", "supervisor")
-    assert (resolution["reason"], resolution["reason_zh"], resolution["rev"]) == ("checked_on_site", "已现场核实", 3)
-    assert set(review["may"]) == {"accept", "contest"}
-    assert reviews(b, since=review["seq"]) == []
-    assert reviews(world.handheld())[0]["conflict"] == phone["id"], "a new handheld of the same account hears of it"
-    assert say(b, phone, "accept").json() == {"conflict": phone["id"], "state": "accepted"}
-    assert code_of(say(b, phone, "contest", reason="differs_on_site")) == (409, "review_not_allowed")
-    (again,) = reviews(b, since=review["seq"])
-    assert (again["state"], again["may"]) == ("accepted", {})
-
-
-def test_a_contest_needs_a_reason_and_is_decided_again_once(
-    pair: tuple[Handheld, Handheld], phone: Json, desk: Desk
-) -> None:
-    _, b = pair
-    desk.resolve(phone, "theirs")
-    unreasoned = say(b, phone, "contest", reason="because")
-    assert code_of(unreasoned) == (409, "review_reason_unknown")
-    assert "differs_on_site" in unreasoned.json()["reasons"]
-    assert say(b, phone, "contest", reason="differs_on_site", note="住户出示新号").json()["state"] == "contested"
-    (waiting,) = desk.conflicts()
-    assert waiting["state"] == "contested"
-    assert desk.resolve(waiting, "mine", reason="contest_upheld").status_code == 200
-    assert code_of(say(b, phone, "contest", reason="differs_on_site")) == (409, "review_not_allowed")
-    detail = desk.get(f"conflicts/{phone['id']}")
-    assert [(step["number"], step["action"], step["role"]) for step in detail["steps"]] == [
-        (1, "resolve", "supervisor"),
-        (2, "contest", "grid_worker"),
-        (3, "resolve", "supervisor"),
-    ]
-    assert detail["steps"][1]["note"] == "住户出示新号"
-    assert [step["value"] for step in detail["steps"]] == ["137****7000", None, "139****9000"]
-
-
-def test_nobody_answers_for_somebody_else(world: World, phone: Json, desk: Desk) -> None:
-    desk.resolve(phone, "mine")
-    stranger = world.handheld(world.workers()[1])
-    assert code_of(say(stranger, phone, "accept")) == (404, "not_found")
-    assert reviews(stranger) == []
-
-
-def test_whoever_lost_the_grid_hears_the_decision_and_not_the_value(
-    pair: tuple[Handheld, Handheld], phone: Json, desk: Desk
-) -> None:
-    _, b = pair
-    desk.resolve(phone, "mine")
-    with transaction(engine_for("zw_worker")) as session:
-        for term in session.exec(select(Membership).where(Membership.grid_id == phone["grid_id"])):
-            term.ends_at = now()
-            session.add(term)
-    (review,) = reviews(b)
-    assert review["state"] == "resolved"
-    assert "value" not in review["resolution"]
-
-
-def test_undo_restores_the_value_before_as_a_new_version(
-    pair: tuple[Handheld, Handheld], phone: Json, desk: Desk
-) -> None:
-    a, b = pair
-    desk.resolve(phone, "mine")
-    answer = desk.undo(phone, 3)
-    assert answer.status_code == 200, answer.text
-    assert (answer.json()["version"], answer.json()["conflicts"]) == (4, {phone["id"]: "open"})
-    assert stored(a, phone)["phone"] == "13700137000"
-    (review,) = reviews(b)
-    assert (review["state"], review["resolution"]) == ("open", None)
-    assert desk.conflicts(hardness="hard")[0]["state"] == "open"
-    assert code_of(desk.undo(phone, 4)) == (409, "review_not_allowed")
-
-
-def test_undo_leaves_other_fields_and_is_refused_where_the_field_changed_since(
-    pair: tuple[Handheld, Handheld], phone: Json, desk: Desk
-) -> None:
-    a, _ = pair
-    desk.resolve(phone, "mine")
-    record = stored(a, phone)
-    assert a.push("person", edited(record, sex="female"), record) == []
-    assert desk.undo(phone, 4).json()["version"] == 5
-    record = stored(a, phone)
-    assert (record["phone"], record["sex"]) == ("13700137000", "female")
-    desk.resolve({**phone, "version": 5}, "mine")
-    record = stored(a, phone)
-    assert a.push("person", edited(record, phone="1"), record) == []
-    answer = desk.undo(phone, 7)
-    assert code_of(answer) == (409, "field_changed")
-    assert stored(a, phone)["phone"] == "1"
-    assert code_of(desk.undo(phone, 6)) == (412, "version_changed")
-
-
-def test_undo_of_a_decision_that_changed_nothing_only_opens_it_again(phone: Json, desk: Desk) -> None:
-    desk.resolve(phone, "keep", reason="same_meaning")
-    answer = desk.undo(phone, 2).json()
-    assert (answer["version"], answer["op"], answer["conflicts"]) == (2, None, {phone["id"]: "open"})
-
-
 def test_a_member_of_a_list_is_decided_alone(pair: tuple[Handheld, Handheld], desk: Desk) -> None:
     a, b = pair
     tenant, other = {"id": str(uuid4()), "name": "合成甲"}, {"id": str(uuid4()), "name": "合成乙"}
@@ -276,24 +144,6 @@ def test_a_member_of_a_list_is_decided_alone(pair: tuple[Handheld, Handheld], de
     assert record["tenants"][1] == other
     assert desk.undo(conflict, 3).status_code == 200
     assert stored(a, conflict, "house")["tenants"][0]["phone"] == "1"
-
-
-def test_a_delete_that_met_an_edit_can_be_decided_for_and_taken_back(
-    pair: tuple[Handheld, Handheld], desk: Desk
-) -> None:
-    a, b = pair
-    pushed = document(a.grids()[0], **PERSON)
-    a.push("person", pushed)
-    (held,) = b.pull("person")
-    a.push("person", edited(pushed, sex="female"), pushed)
-    b.push("person", {**held, "op": str(uuid4()), "_deleted": True}, held)
-    (conflict,) = desk.conflicts(hardness="hard")
-    assert (conflict["field"], conflict["values"]["mine"]) == ("_deleted", True)
-    assert desk.resolve(conflict, "mine").json()["version"] == 3
-    assert stored(a, conflict)["_deleted"] is True
-    assert desk.undo(conflict, 3).json()["version"] == 4
-    record = stored(a, conflict)
-    assert (record["_deleted"], record["name"], record["sex"]) == (False, PERSON["name"], "female")
 
 
 def test_the_fields_of_a_deleted_record_are_not_set(pair: tuple[Handheld, Handheld], phone: Json, desk: Desk) -> None:

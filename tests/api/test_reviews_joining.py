@@ -19,16 +19,6 @@ from tests.world import Handheld, Json, World, document, edited
 
 
 @pytest.fixture
-def desk(world: World) -> Desk:
-    return Desk(world)
-
-
-@pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
-@pytest.fixture
 def neighbour(world: World) -> Handheld:
     return world.handheld(world.workers()[1])
 

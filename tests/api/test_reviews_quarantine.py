@@ -24,19 +24,9 @@ NUMBER: Json = {"id_type": "citizen_id", "id_number": "44030019900101001X"}
 
 
 @pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
-@pytest.fixture
 def neighbour(world: World) -> Handheld:
     """The worker of the next grid, in the same street."""
     return world.handheld(world.workers()[1])
-
-
-@pytest.fixture
-def desk(world: World) -> Desk:
-    return Desk(world)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from backend.services.permissions import settings_of
 from backend.services.sessions import Caller
 from tests.matrix import scene as scenes
 from tests.matrix.cells import GRID_PLACES, REACHED, Place, State
+from tests.matrix.people import DEPARTMENT, STREET
 
 WALLED = (
     "document",
@@ -45,8 +46,8 @@ def scene(api: TestClient) -> scenes.Scene:
 
 def caller(scene: scenes.Scene, role: Role, *reach: Reach) -> Caller:
     person = scene.people[role]
-    department = scenes.DEPARTMENT if role is Role.HANDLER else None
-    return Caller(person.account_id, role, person.device_id, scenes.STREET, department, frozenset(reach))
+    department = DEPARTMENT if role is Role.HANDLER else None
+    return Caller(person.account_id, role, person.device_id, STREET, department, frozenset(reach))
 
 
 @contextmanager

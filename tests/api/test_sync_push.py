@@ -13,12 +13,6 @@ from backend.services.sealing import human, subjects_in
 from tests.world import Handheld, World, document, edited
 
 
-@pytest.fixture
-def pair(world: World) -> tuple[Handheld, Handheld]:
-    """Two handhelds of one worker: they hold the same grids."""
-    return world.handheld(), world.handheld()
-
-
 def _outcomes(handheld: Handheld) -> list[str]:
     return [entry["outcome"] for entry in handheld.outcomes()["mutations"]]
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from backend.core.db import engine_for, transaction
 from backend.core.ids import new_id
 from sync.canonical import hash_of
-from tests.matrix.scene import PICTURE
+from tests.matrix.things import PICTURE
 from tests.world import Handheld, Json, World, document, edited
 
 
@@ -28,11 +28,6 @@ def receipt(handheld: Handheld, *records: Json, photos: list[Json] | None = None
 
 def states(answer: Any) -> list[str]:
     return [record["state"] for record in answer["records"]]
-
-
-@pytest.fixture
-def pair(world: World) -> tuple[Handheld, Handheld]:
-    return world.handheld(), world.handheld()
 
 
 def test_what_was_applied_is_safe_and_what_waits_on_the_device_is_not(pair: tuple[Handheld, Handheld]) -> None:

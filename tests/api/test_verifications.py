@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from sqlalchemy import text
 from sqlmodel import Session, select
 
@@ -18,16 +17,6 @@ from tests.world import Handheld, Json, World, document, edited
 
 STEWARD, HANDLER = "steward", "handler-urban"
 HOUSE: Json = {"address": "合成路1号"}
-
-
-@pytest.fixture
-def worker(world: World) -> Handheld:
-    return world.handheld()
-
-
-@pytest.fixture
-def desk(world: World) -> Desk:
-    return Desk(world)
 
 
 def pushed(worker: Handheld, kind: str = "house", **fields: Any) -> Json:

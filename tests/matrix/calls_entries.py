@@ -9,7 +9,7 @@ from backend.core.ids import new_id
 from backend.kinds import Document
 from sync.canonical import hash_of
 from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell, Place
-from tests.matrix.scene import PICTURE
+from tests.matrix.things import PICTURE
 
 TUS = {"Tus-Resumable": "1.0.0"}
 CHUNK = {**TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell, Place
-from tests.matrix.scene import PASSWORD
+from tests.matrix.people import PASSWORD
 from tests.world import DeviceKey
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from backend.core.ids import new_id
 from backend.services.tokens import read_access_token
 from tests.matrix.cells import Ask, Call, Cell, Place, State
-from tests.matrix.scene import PASSWORD, STREET
+from tests.matrix.people import PASSWORD, STREET
 from tests.world import DeviceKey
 
 WORKER_PLACES = (Place.HELD, Place.NEAR, Place.PAST, Place.FAR)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from backend.core.enums import Reach, Role
 
 if TYPE_CHECKING:
-    from tests.matrix.scene import Person, Scene
+    from tests.matrix.people import Person
+    from tests.matrix.scene import Scene
 
 
 class Place(StrEnum):
