@@ -133,7 +133,8 @@ def claim(session: Session, name: str, *, limit: int) -> list[Claimed]:
     jobs of one priority those with fewer attempts come first, so that such a job runs after its batch-mates.
     """
     moment = now()
-    session.connection().execute(_BURY, {"name": name, "now": moment})
+    if buried := session.connection().execute(_BURY, {"name": name, "now": moment}).rowcount:
+        session.connection().execute(_TALLY, {"name": name, "number": buried})
     rows = session.connection().execute(_CLAIM, {"name": name, "now": moment, "limit": limit, "lease": _lease(moment)})
     return [Claimed(*row) for row in rows]
 
@@ -175,7 +176,7 @@ def fail(session: Session, job: Claimed, *, reason: str, final: bool = False) ->
     """Put the job back with a growing delay, or dead-letter it after its last attempt. `reason` is a code."""
     dead = final or job.attempts >= job.max_attempts
     delay = min(FIRST_BACKOFF * 2 ** (job.attempts - 1), LONGEST_BACKOFF)
-    session.connection().execute(
+    failed = session.connection().execute(
         _FAIL,
         {
             "id": job.id,
@@ -186,6 +187,8 @@ def fail(session: Session, job: Claimed, *, reason: str, final: bool = False) ->
             "finished": now() if dead else None,
         },
     )
+    if failed.rowcount:
+        session.connection().execute(_TALLY, {"name": job.name, "number": 1})
 
 
 def revive(session: Session, name: str, *, since: datetime | None = None) -> int:
@@ -195,7 +198,7 @@ def revive(session: Session, name: str, *, since: datetime | None = None) -> int
 
 
 def prune(session: Session, *, before: datetime, limit: int) -> int:
-    """Remove up to `limit` jobs that were done before a moment, and time slots as old; gives how many jobs."""
+    """Remove up to `limit` jobs done or cancelled before a moment, and time slots as old; gives how many jobs."""
     session.connection().execute(_PRUNE_SLOTS, {"before": before})
     return session.connection().execute(_PRUNE, {"before": before, "limit": limit}).rowcount
 
@@ -242,6 +245,12 @@ _CLAIM = text(
     FROM claimed ORDER BY priority, attempts, not_before
     """
 )
+_TALLY = text(
+    """
+    INSERT INTO job_tally (name, failures) VALUES (:name, :number)
+    ON CONFLICT (name) DO UPDATE SET failures = job_tally.failures + excluded.failures
+    """
+)
 _START = text(
     """
     UPDATE job SET attempts = attempts + 1, lease_until = :lease
@@ -278,7 +287,8 @@ _REVIVE = text(
 _PRUNE = text(
     """
     DELETE FROM job
-    WHERE id IN (SELECT id FROM job WHERE state = 'done' AND finished_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED)
+    WHERE id IN (SELECT id FROM job WHERE state IN ('done', 'cancelled') AND finished_at < :before
+                 LIMIT :limit FOR UPDATE SKIP LOCKED)
     """
 )
 _PRUNE_SLOTS = text("DELETE FROM beat_slot WHERE slot < :before")

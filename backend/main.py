@@ -17,6 +17,7 @@ from backend.api import (
     checks,
     devices,
     exports,
+    job_desk,
     life,
     media,
     notices,
@@ -43,7 +44,7 @@ from sync.streams import Streams
 
 ROUTERS = (
     *(auth, sessions, accounts, devices, sync, media, checks, cases),
-    *(reviews, verifications, registry, records, reference, wechat, notices, overview, life, audit, exports),
+    *(reviews, verifications, registry, records, reference, wechat, notices, overview, job_desk, life, audit, exports),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 CYCLES_LOOKED_FOR_AFTER = 50_000

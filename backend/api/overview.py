@@ -133,6 +133,9 @@ def _gauges(seen: overview.Overview) -> CollectorRegistry:
     for name, state, number, seconds in seen.jobs:
         depth.labels(name, state).set(number)
         age.labels(name, state).set(seconds)
+    failed = Gauge("zhiwang_job_failures", "Attempts of jobs that failed, ever", ["name"], registry=registry)
+    for name, number in seen.job_failures.items():
+        failed.labels(name).set(number)
     unsealed = Gauge("zhiwang_audit_unsealed", "Audit entries that wait to be sealed", registry=registry)
     unsealed.set(seen.unsealed)
     unanchored = Gauge("zhiwang_audit_unanchored", "Sealed batches that wait to be anchored", registry=registry)

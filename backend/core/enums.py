@@ -189,12 +189,14 @@ class ClockKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """`ready` waits for a worker, `running` is leased, `dead` gave up and keeps its reason."""
+    """`ready` waits for a worker, `running` is leased, `dead` gave up and keeps its reason, `cancelled` was ended by a
+    person."""
 
     READY = "ready"
     RUNNING = "running"
     DONE = "done"
     DEAD = "dead"
+    CANCELLED = "cancelled"
 
 
 class PhotoState(StrEnum):

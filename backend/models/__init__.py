@@ -34,7 +34,7 @@ from backend.models.documents import (
     Mutation,
     Quarantine,
 )
-from backend.models.jobs import BeatSlot, Job
+from backend.models.jobs import BeatSlot, Job, JobTally
 from backend.models.life import (
     AccessRequest,
     Consent,
@@ -87,6 +87,7 @@ __all__ = [
     "Grid",
     "GridChange",
     "Job",
+    "JobTally",
     "LoginFailure",
     "Membership",
     "Mutation",

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field
 
 from backend.core.enums import JobState
@@ -44,6 +44,15 @@ class Job(SQLModel, table=True):
     request_id: str | None = Field(default=None, max_length=64)
     created_at: datetime = time_field()
     finished_at: datetime | None = time_field(default=None)
+
+
+class JobTally(SQLModel, table=True):
+    """Attempts that failed, by name of the job. Done jobs are removed after a while; this stays."""
+
+    __tablename__ = "job_tally"
+
+    name: str = Field(primary_key=True, max_length=64)
+    failures: int = Field(default=0, sa_type=BigInteger)
 
 
 class BeatSlot(SQLModel, table=True):

@@ -29,6 +29,7 @@ class Overview:
     counts: Counts
     cases: dict[str, dict[str, int]]
     jobs: list[tuple[str, str, int, float]]
+    job_failures: dict[str, int]
     unsealed: int
     unanchored: int
 
@@ -64,7 +65,14 @@ def look(session: Session) -> Overview:
 def _look(session: Session) -> Overview:
     trail = audit_sealing.trail(session)
     unanchored = trail.batches - audit_chain.noted_batch(session)
-    return Overview(counts(session), cases_by_queue(session), jobs_by_name(session), trail.unsealed, unanchored)
+    return Overview(
+        counts(session),
+        cases_by_queue(session),
+        jobs_by_name(session),
+        job_failures(session),
+        trail.unsealed,
+        unanchored,
+    )
 
 
 def counts(session: Session) -> Counts:
@@ -90,6 +98,11 @@ def jobs_by_name(session: Session) -> list[tuple[str, str, int, float]]:
     """Jobs that are not done, by name and state, with the age of the oldest in seconds."""
     rows = session.connection().execute(_JOBS)
     return [(row.name, row.state, int(row.number), float(row.age)) for row in rows]
+
+
+def job_failures(session: Session) -> dict[str, int]:
+    """Attempts that failed, ever, by name of the job. Done jobs are removed; this stays."""
+    return {name: int(number) for name, number in session.connection().execute(_FAILURES)}
 
 
 def is_migrated(session: Session) -> bool:
@@ -126,9 +139,10 @@ _COUNTS = text(
     """
 )
 _CASES = text("SELECT queue_code, state, number FROM zw_case_counts()")
+_FAILURES = text("SELECT name, failures FROM job_tally")
 _JOBS = text(
     """
     SELECT name, state, count(*) AS number, extract(epoch FROM now() - min(created_at)) AS age
-    FROM job WHERE state <> 'done' GROUP BY name, state ORDER BY name, state
+    FROM job WHERE state NOT IN ('done', 'cancelled') GROUP BY name, state ORDER BY name, state
     """
 )

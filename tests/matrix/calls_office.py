@@ -1,6 +1,7 @@
 """Cases, business records, reference data, and what needs no login."""
 
 from typing import Any
+from uuid import UUID
 
 from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell, Place
 from tests.matrix.people import PASSWORD
@@ -9,6 +10,11 @@ from tests.world import DeviceKey
 
 def _get(path: str, **query: Any) -> Call:
     return Call(lambda _: Ask("GET", path, {"params": query}))
+
+
+def _act_on_job(action: str) -> Call:
+    """On one that is not there: who may is told so."""
+    return Call(lambda _: Ask("POST", f"/jobs/v1/jobs/{UUID(int=0)}/{action}"), passed={"not_found"})
 
 
 def _case(cell: Cell) -> Ask:
@@ -101,6 +107,10 @@ CALLS = {
     "start.style": _get("/start.css"),
     "overview.counts": _get("/overview/v1/counts"),
     "overview.metrics": _get("/metrics"),
+    "jobs.depths": _get("/jobs/v1/depths"),
+    "jobs.list": _get("/jobs/v1/jobs", limit=1),
+    "jobs.retry": _act_on_job("retry"),
+    "jobs.cancel": _act_on_job("cancel"),
     "health.live": _get("/health/live"),
     "health.ready": _get("/health/ready"),
 }

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from backend import jobs
 from backend.cli import app
-from backend.core.enums import VerdictKind
+from backend.core.enums import JobState, VerdictKind
 from backend.core.settings import PROJECT_ROOT, Settings
 from backend.handlers import load_handlers
 from backend.main import create_app
@@ -127,7 +127,7 @@ def test_addresses_that_are_named_exist(page: Path) -> None:
 
 def test_operations_explains_every_job() -> None:
     load_handlers()
-    named = {row[0].strip("`") for row in table("operations.md", "## Jobs")} - {"ready", "running", "done", "dead"}
+    named = {row[0].strip("`") for row in table("operations.md", "## Jobs")} - set(JobState)
     assert named == set(jobs.handler_names())
 
 
