@@ -118,6 +118,10 @@ attack-tokens: $(VENV)/.stamp-test ## 攻击登录与令牌 · attack logins and
 simulate-rxdb: $(VENV)/.stamp-test ## 真实 RxDB 客户端的随机历史（SEEDS=50）· random histories of real RxDB clients
 	@exec $(PY) -m bench.simulate_rxdb --seeds $(or $(SEEDS),50) --first $(or $(FIRST),0)
 
-.PHONY: bench-media media-corpora
-bench-media: $(VENV)/.stamp-test ## 照片处理速度：对比 Pillow、pyvips、sharp · copies of photos next to Pillow, pyvips and sharp
-	@exec $(PY) -m bench.media $(ARGS)
+.PHONY: bench-media media-corpora media-faults
+bench-media: $(VENV)/.stamp-test ## 照片处理与上传的速度：对比 Pillow、pyvips、sharp、裸写盘 · photos next to Pillow, pyvips, sharp, and bare writing
+	@$(PY) -m bench.media $(ARGS)
+	@exec $(PY) -m bench.media_uploads $(UPLOAD_ARGS)
+
+media-faults: $(VENV)/.stamp-test ## 坏线路上传照片，服务随时被杀（UPLOADS=200）· photos over a line that breaks, to servers that are killed
+	@exec $(PY) -m bench.media_faults --uploads $(or $(UPLOADS),200) $(ARGS)

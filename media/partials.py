@@ -63,7 +63,7 @@ class Partial:
                 self._leave_to_the_store()
             os.ftruncate(self._descriptor, offset)
 
-    def write(self, block: bytes, offset: int) -> None:
+    def write(self, block: bytes | bytearray, offset: int) -> None:
         """Write all of the block at the offset."""
         view = memoryview(block)
         with store_faults():

@@ -4,39 +4,53 @@ Soft limits: two creations at the same moment may pass together, which no disk m
 """
 
 import shutil
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.settings import get_settings
+from backend.core.statements import rows
 from backend.services.objects import StoreFull
 from media.errors import UploadQuota
 from media.partials import folder
+from media.rules import Declared
 
 DAY = timedelta(hours=24)
 WAIT_SECONDS = 600
 
 
-def check_quota(session: Session, *, owner_id: UUID, length: int) -> None:
-    """Refuse what would be too much, before its first byte: `UploadQuota` for the account, `StoreFull` for all."""
+def take_place(session: Session, *, owner_id: UUID, declared: Declared) -> Sequence[UUID]:
+    """Refuse what would be too much, before its first byte: `UploadQuota` for the account, `StoreFull` for all.
+
+    What the account had begun of the same photo is forgotten, and does not count; gives the ids of those uploads.
+    """
     settings = get_settings()
-    if shutil.disk_usage(folder()).free < length + settings.min_free_bytes:
+    if shutil.disk_usage(folder()).free < declared.size + settings.min_free_bytes:
         raise StoreFull
     moment = now()
-    used = session.connection().execute(_USED, {"owner": owner_id, "now": moment, "since": moment - DAY}).one()
-    if used.open >= settings.max_open_uploads:
+    given = {"owner": owner_id, "photo": declared.photo_id, "sha256": declared.sha256}
+    ((begun, waiting, total),) = rows(session, _TAKE_PLACE, {**given, "now": moment, "since": moment - DAY})
+    if waiting >= settings.max_open_uploads:
         raise UploadQuota(retry_after=WAIT_SECONDS, max_open=settings.max_open_uploads)
-    if used.bytes + length > settings.max_upload_bytes_per_day:
+    if total + declared.size > settings.max_upload_bytes_per_day:
         raise UploadQuota(retry_after=WAIT_SECONDS, max_bytes_per_day=settings.max_upload_bytes_per_day)
+    return begun or ()
 
 
-_USED = text(
-    """
-    SELECT count(*) FILTER (WHERE NOT finished AND expires_at > :now) AS open,
-           coalesce(sum(length) FILTER (WHERE created_at > :since), 0) AS bytes
-    FROM upload WHERE owner_id = :owner
-    """
-)
+# Both parts see the table as it was before, so the second leaves out what the first removes.
+_TAKE_PLACE = """
+    WITH begun AS (
+        DELETE FROM upload
+        WHERE owner_id = %(owner)s AND photo_id = %(photo)s AND declared ->> 'sha256' = %(sha256)s AND NOT finished
+        RETURNING id
+    )
+    SELECT (SELECT array_agg(id) FROM begun),
+           count(*) FILTER (WHERE NOT finished AND expires_at > %(now)s),
+           coalesce(sum(length) FILTER (WHERE created_at > %(since)s), 0)
+    FROM upload
+    WHERE owner_id = %(owner)s
+      AND NOT (photo_id = %(photo)s AND declared ->> 'sha256' = %(sha256)s AND NOT finished)
+"""

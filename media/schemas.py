@@ -85,6 +85,42 @@ class CompletenessView(BaseModel):
     photos: list[ExpectedPhotoView]
 
 
+class FailureCountView(BaseModel):
+    """How many photos failed for one reason."""
+
+    failure: FailureView
+    count: int = Field(examples=[2])
+
+
+class AwaitedPhotoView(BaseModel):
+    """A photo that a record named and that has not come whole; `named_at` is when the record was pushed."""
+
+    photo_id: UUID
+    named_at: datetime
+
+
+class UploadingView(BaseModel):
+    """Uploads that were begun and are not finished: of `bytes` in all, `safe_bytes` are on disk."""
+
+    uploads: int = Field(examples=[2])
+    safe_bytes: int = Field(examples=[3_145_728])
+    bytes: int = Field(examples=[8_388_608])
+
+
+class DeviceCompletenessView(BaseModel):
+    """What became of the photos a handheld named or brought; `awaited` are the oldest 200 that have not come."""
+
+    device_id: UUID
+    expected: int = Field(examples=[120])
+    received: int = Field(examples=[118])
+    processed: int = Field(examples=[115])
+    failed: int = Field(examples=[1])
+    complete: bool = Field(examples=[False])
+    failures: list[FailureCountView]
+    awaited: list[AwaitedPhotoView]
+    uploading: UploadingView
+
+
 class ReceivedView(BaseModel):
     """A photo that is here, whole and safe."""
 

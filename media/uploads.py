@@ -15,12 +15,15 @@ from functools import partial
 from typing import BinaryIO
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.core.clock import now
 from backend.core.db import after_commit
 from backend.core.errors import NotFound, ZhiwangError
+from backend.core.ids import new_id
+from backend.core.statements import execute
 from backend.models import Upload
 from backend.services import audit
 from backend.services.photos import check_photo, check_size, receive_photo
@@ -33,7 +36,7 @@ from media.errors import (
     UploadTooLong,
 )
 from media.partials import Partial, kept, remove_partial
-from media.quotas import check_quota
+from media.quotas import take_place
 from media.rules import BadHeader, Checksum, Declared, parse_declared
 from media.schemas import ReceivedView
 
@@ -65,7 +68,7 @@ class Append:
         """Whether it is time to save. Bytes under a checksum count all together or not at all."""
         return self.checksum is None and time.monotonic() - self.saved_at >= SAVE_SECONDS
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: bytes | bytearray) -> None:
         """Take the next bytes. `UploadTooLong` for more than declared: what was not saved does not count."""
         if self.position + len(block) > self.upload.length:
             raise UploadTooLong(length=self.upload.length)
@@ -79,21 +82,17 @@ class Append:
         self.file.close()
 
 
-def create(session: Session, *, owner_id: UUID, declared: Declared) -> Upload:
-    """A new upload of the caller's, detached. Raises as `receive_photo` and `check_quota`, before the first byte comes.
+def create(session: Session, *, owner_id: UUID, declared: Declared, device_id: UUID | None = None) -> Upload:
+    """A new upload of the caller's, detached. Raises as `receive_photo` and `take_place`, before the first byte comes.
 
     It takes the place of what the account had begun of the same photo: over a bad line the answer that named that one
     was lost, and nobody will go on with it.
     """
     check_size(declared.size)
     check_photo(session, photo_id=declared.photo_id, owner_id=owner_id, sha256=declared.sha256)
-    _make_room(session, owner_id=owner_id, declared=declared)
-    check_quota(session, owner_id=owner_id, length=declared.size)
-    upload = _new_row(owner_id, declared)
-    session.add(upload)
-    session.flush()
-    session.expunge(upload)
-    return upload
+    for begun in take_place(session, owner_id=owner_id, declared=declared):
+        after_commit(session, partial(remove_partial, begun))
+    return _insert(session, owner_id, device_id, declared)
 
 
 def find(session: Session, *, owner_id: UUID, upload_id: UUID) -> Upload:
@@ -139,8 +138,18 @@ def begin(
         file.close()
         raise
     session.expunge(upload)
-    digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-    return Append(upload, file, checksum, durable=offset, position=offset, digest=digest)
+    return Append(upload, file, checksum, durable=offset, position=offset, digest=_digest(checksum))
+
+
+def begin_new(upload: Upload, *, checksum: Checksum | None, announced: int | None) -> Append:
+    """As `begin`, for one that the same request has created: nobody else has heard of it."""
+    if (announced or 0) > upload.length:
+        raise UploadTooLong(length=upload.length)
+    return Append(upload, Partial(upload.id), checksum, durable=0, position=0, digest=_digest(checksum))
+
+
+def _digest(checksum: Checksum | None) -> "hashlib._Hash | None":
+    return hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
 
 
 def save(session: Session, append: Append) -> None:
@@ -175,7 +184,9 @@ def terminate(session: Session, *, owner_id: UUID, upload_id: UUID) -> None:
     _forget(session, upload, action="upload.terminated", code="client")
 
 
-def receive_whole(session: Session, *, owner_id: UUID, fields: Mapping[str, str], file: BinaryIO) -> ReceivedView:
+def receive_whole(
+    session: Session, *, owner_id: UUID, fields: Mapping[str, str], file: BinaryIO, device_id: UUID | None = None
+) -> ReceivedView:
     """A photo that came in one request: the same checks as an upload's. The file is read from its beginning."""
     size = file.seek(0, os.SEEK_END)
     try:
@@ -183,23 +194,34 @@ def receive_whole(session: Session, *, owner_id: UUID, fields: Mapping[str, str]
     except BadHeader as error:
         raise UploadHeaderInvalid(str(error)) from error
     check_size(size)
-    check_quota(session, owner_id=owner_id, length=size)
+    for begun in take_place(session, owner_id=owner_id, declared=declared):
+        after_commit(session, partial(remove_partial, begun))
     with kept(file) as (path, sha256):
         if sha256 != declared.sha256:
             raise PhotoChecksumMismatch
         receive_photo(
-            session, photo_id=declared.photo_id, owner_id=owner_id, content=path, mime=declared.mime, sha256=sha256
+            session,
+            photo_id=declared.photo_id,
+            owner_id=owner_id,
+            content=path,
+            mime=declared.mime,
+            sha256=sha256,
+            device_id=device_id,
         )
-    session.add(_new_row(owner_id, declared, finished=True))
+    _insert(session, owner_id, device_id, declared, finished=True)
     return ReceivedView(photo_id=declared.photo_id, sha256=sha256)
 
 
-def _new_row(owner_id: UUID, declared: Declared, *, finished: bool = False) -> Upload:
-    """Also a photo that came in one piece has a row, so that quotas count it."""
+def _insert(
+    session: Session, owner_id: UUID, device_id: UUID | None, declared: Declared, *, finished: bool = False
+) -> Upload:
+    """A new row, detached. Also a photo that came in one piece has one, so that quotas count it."""
     moment = now()
-    return Upload(
+    upload = Upload(
+        id=new_id(),
         photo_id=declared.photo_id,
         owner_id=owner_id,
+        device_id=device_id,
         length=declared.size,
         durable_offset=declared.size if finished else 0,
         declared={"sha256": declared.sha256, "mime": declared.mime},
@@ -207,6 +229,8 @@ def _new_row(owner_id: UUID, declared: Declared, *, finished: bool = False) -> U
         created_at=moment,
         expires_at=moment + LIFETIME,
     )
+    execute(session, _INSERT, {**upload.model_dump(), "declared": msgspec.json.encode(upload.declared).decode()})
+    return upload
 
 
 def _finish(session: Session, append: Append) -> ZhiwangError | None:
@@ -224,6 +248,7 @@ def _finish(session: Session, append: Append) -> ZhiwangError | None:
             content=append.file.path,
             mime=upload.declared["mime"],
             sha256=sha256,
+            device_id=upload.device_id,
         )
     except ZhiwangError as refusal:
         if refusal.status >= 500:
@@ -236,6 +261,7 @@ def _finish(session: Session, append: Append) -> ZhiwangError | None:
 
 def _advance(session: Session, append: Append, *, to: int) -> None:
     """Move the durable offset from where this writer knows it to be, and nowhere else."""
+    append.upload.expires_at = now() + LIFETIME
     moved = session.connection().execute(
         _ADVANCE,
         {
@@ -243,7 +269,7 @@ def _advance(session: Session, append: Append, *, to: int) -> None:
             "known": append.durable,
             "to": to,
             "finished": to == append.upload.length,
-            "expires": now() + LIFETIME,
+            "expires": append.upload.expires_at,
         },
     )
     if not moved.rowcount:
@@ -263,24 +289,16 @@ def _forget(session: Session, upload: Upload, *, action: str, code: str) -> None
     )
 
 
-def _make_room(session: Session, *, owner_id: UUID, declared: Declared) -> None:
-    """Forget what this owner had begun of the photo that is coming now."""
-    given = {"owner": owner_id, "photo": declared.photo_id, "sha256": declared.sha256}
-    for upload_id in session.connection().execute(_BEGUN, given).scalars().all():
-        after_commit(session, partial(remove_partial, upload_id))
-
-
 _ADVANCE = text(
     """
     UPDATE upload SET durable_offset = :to, finished = :finished, expires_at = :expires
     WHERE id = :id AND durable_offset = :known AND NOT finished
     """
 )
-_BEGUN = text(
-    """
-    DELETE FROM upload
-    WHERE owner_id = :owner AND photo_id = :photo AND declared ->> 'sha256' = :sha256 AND NOT finished
-    RETURNING id
-    """
-)
+_INSERT = """
+    INSERT INTO upload (id, photo_id, owner_id, device_id, length, durable_offset, declared, finished, created_at,
+                        expires_at)
+    VALUES (%(id)s, %(photo_id)s, %(owner_id)s, %(device_id)s, %(length)s, %(durable_offset)s, %(declared)s,
+            %(finished)s, %(created_at)s, %(expires_at)s)
+"""
 _DELETE = text("DELETE FROM upload WHERE id = :id")

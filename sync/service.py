@@ -247,7 +247,7 @@ def _ready(
     held = review.write_quarantine(
         session, batch.held, author=author, now=moment, vault=vault, version=batch.schema_version
     )
-    _link_photos(session, batch, owner or author.account_id)
+    _link_photos(session, batch, owner_id=owner or author.account_id, device_id=author.device_id)
     doer, kind = str(actor or author.account_id or "sync"), batch.kind.value
     created = {entry.document_id for entry in batch.versions if entry.version.version == 1}
     if author.device_id and not created.isdisjoint(row.document_id for row in held):  # Refused and corrected at once.
@@ -275,14 +275,16 @@ def _noted(entry: Written) -> dict[str, int]:
     return {"version": entry.version.version, **({"unknown": unknown} if unknown else {})}
 
 
-def _link_photos(session: Session, batch: Batch, owner_id: UUID | None) -> None:
+def _link_photos(session: Session, batch: Batch, *, owner_id: UUID | None, device_id: UUID | None) -> None:
     manifests = [
         (entry.document_id, entry.version.state.fields["photos"])
         for entry in batch.versions
         if entry.version.state.fields.get("photos")
     ]
     if manifests:
-        photos.link_photos(session, source_type=SourceType.DOCUMENT, links=manifests, owner_id=owner_id)
+        photos.link_photos(
+            session, source_type=SourceType.DOCUMENT, links=manifests, owner_id=owner_id, device_id=device_id
+        )
 
 
 def _ask_for_checks(session: Session, batch: Batch) -> None:

@@ -15,10 +15,10 @@ from backend.core.enums import SourceType
 from backend.core.settings import get_settings
 from backend.services.photos import PhotoTooLarge
 from backend.services.sessions import Caller
-from media import service, uploads
+from media import devices, service, uploads
 from media.errors import UploadHeaderInvalid, UploadTypeInvalid
 from media.rules import Variant
-from media.schemas import CompletenessView, PhotoView, ReceivedView
+from media.schemas import CompletenessView, DeviceCompletenessView, PhotoView, ReceivedView
 
 FORM_SLACK_BYTES = 64 * 1024
 COPY_HEADERS = {
@@ -36,6 +36,7 @@ Sender = Annotated[Caller, Depends(allowed("media.send_photo"))]
 Reader = Annotated[Caller, Depends(allowed("media.read_photo"))]
 Viewer = Annotated[Caller, Depends(allowed("media.read_copy"))]
 Counter = Annotated[Caller, Depends(allowed("media.completeness"))]
+DeviceCounter = Annotated[Caller, Depends(allowed("media.device_completeness"))]
 
 _FORM = {
     "requestBody": {
@@ -73,7 +74,12 @@ async def send_photo(request: Request, session: DbSession, caller: Sender) -> Re
         if not files:
             raise UploadHeaderInvalid("file: missing")
         return await run_in_threadpool(
-            uploads.receive_whole, session, owner_id=caller.account_id, fields=fields, file=files[0].file
+            uploads.receive_whole,
+            session,
+            owner_id=caller.account_id,
+            fields=fields,
+            file=files[0].file,
+            device_id=caller.device_id,
         )
     finally:
         await form.close()
@@ -128,6 +134,14 @@ def get_completeness(
         return service.record_completeness(session, caller, source_type=SourceType.DOCUMENT, source_id=document_id)
     assert report_id is not None
     return service.record_completeness(session, caller, source_type=SourceType.REPORT, source_id=report_id)
+
+
+@router.get(
+    "/devices/{device_id}/completeness",
+    summary="Photos a handheld named or brought: expected, received, processed, failed and why, and what is on its way",
+)
+def get_device_completeness(device_id: UUID, session: DbSession, caller: DeviceCounter) -> DeviceCompletenessView:
+    return devices.device_completeness(session, caller, device_id=device_id)
 
 
 async def _form(request: Request) -> FormData:

@@ -41,7 +41,6 @@ from media.rules import (
 TUS_VERSION = "1.0.0"
 CHUNK_TYPE = "application/offset+octet-stream"
 BLOCK_BYTES = 256 * 1024
-STALL_SECONDS = 20.0
 
 NUMBER: dict[str, Any] = {"pattern": "^[0-9]{1,12}$"}
 METHODS: dict[str, Any] = {"enum": ["PATCH", "HEAD", "DELETE"], REQUIRED: True}
@@ -79,13 +78,16 @@ def _headers() -> Iterator[None]:
         raise UploadHeaderInvalid(str(error)) from error
 
 
-def tus_version(
+async def tus_version(
     _: Annotated[Caller, Depends(current_caller)],
     version: Annotated[
         str, Header(alias="Tus-Resumable", json_schema_extra={"enum": [TUS_VERSION], REQUIRED: True})
     ] = "",
 ) -> None:
-    """Refuse a client that speaks another version, as soon as it is known who calls."""
+    """Refuse a client that speaks another version, as soon as it is known who calls.
+
+    A coroutine, as `chunk_headers` is: what only looks at headers is not worth a thread.
+    """
     if version != TUS_VERSION:
         raise TusVersionUnsupported
 
@@ -114,7 +116,7 @@ class Chunk:
     length: str | None
 
 
-def chunk_headers(
+async def chunk_headers(
     offset: Annotated[str | None, Header(alias="Upload-Offset", json_schema_extra=NUMBER)] = None,
     checksum: Annotated[str | None, Header(alias="Upload-Checksum")] = None,
     content_type: Annotated[str, Header(alias="Content-Type", include_in_schema=False)] = "",
@@ -151,11 +153,13 @@ async def create(
 ) -> Response:
     with _headers():
         declared = parse_declared(parse_metadata(metadata), size=parse_count(length, name="Upload-Length"))
-    upload = await run_in_threadpool(_create, session, owner_id=caller.account_id, declared=declared)
+    upload = await run_in_threadpool(
+        _create, session, owner_id=caller.account_id, declared=declared, device_id=caller.device_id
+    )
     headers = {"Location": f"{request.url.path}/{upload.id}", **_expiry(upload), **NO_STORE}
     if chunk.content_type == CHUNK_TYPE:
-        offset = await _append(request, session, caller.account_id, upload.id, chunk, offset=0)
-        headers["Upload-Offset"] = str(offset)
+        append = await _append(request, session, upload, chunk, owner_id=caller.account_id, offset=0)
+        headers["Upload-Offset"] = str(append.position)
     return Response(status_code=201, headers=headers)
 
 
@@ -178,9 +182,9 @@ async def patch(upload_id: UUID, request: Request, session: DbSession, caller: S
         raise UploadTypeInvalid
     with _headers():
         offset = parse_count(chunk.offset, name="Upload-Offset")
-    reached = await _append(request, session, caller.account_id, upload_id, chunk, offset=offset)
-    upload = await run_in_threadpool(uploads.find, session, owner_id=caller.account_id, upload_id=upload_id)
-    return Response(status_code=204, headers={"Upload-Offset": str(reached), **_expiry(upload), **NO_STORE})
+    append = await _append(request, session, upload_id, chunk, owner_id=caller.account_id, offset=offset)
+    headers = {"Upload-Offset": str(append.position), **_expiry(append.upload), **NO_STORE}
+    return Response(status_code=204, headers=headers)
 
 
 @router.delete("/{upload_id}", status_code=204, dependencies=[Tus], summary="Give an upload up")
@@ -215,21 +219,24 @@ async def override(
 
 
 async def _append(
-    request: Request, session: Session, owner_id: UUID, upload_id: UUID, chunk: Chunk, *, offset: int
-) -> int:
-    """Take a body and give the offset that is now durable."""
+    request: Request, session: Session, upload: UUID | Upload, chunk: Chunk, *, owner_id: UUID, offset: int
+) -> uploads.Append:
+    """Take a body for an upload, or for one that was begun by this very request; gives what is durable now."""
     with _headers():
         checksum = parse_checksum(chunk.checksum)
         announced = parse_count(chunk.length, name="Content-Length") if chunk.length else None
-    append = await run_in_threadpool(
-        _begin,
-        session,
-        owner_id=owner_id,
-        upload_id=upload_id,
-        offset=offset,
-        checksum=checksum,
-        announced=announced,
-    )
+    if isinstance(upload, Upload):
+        append = await run_in_threadpool(uploads.begin_new, upload, checksum=checksum, announced=announced)
+    else:
+        append = await run_in_threadpool(
+            _begin,
+            session,
+            owner_id=owner_id,
+            upload_id=upload,
+            offset=offset,
+            checksum=checksum,
+            announced=announced,
+        )
     try:
         whole = await _pump(request, session, append)
         refusal = await run_in_threadpool(_settle, session, append, cut=not whole)
@@ -239,30 +246,33 @@ async def _append(
         raise refusal
     if not whole:
         raise UploadStalled(offset=append.durable)
-    return append.position
+    return append
 
 
 async def _pump(request: Request, session: Session, append: uploads.Append) -> bool:
-    """Write a body to disk block by block; False where it stopped before its end."""
-    stream = request.stream()
-    block = bytearray()
-    while True:
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                part = await anext(stream, None)
-        except (ClientDisconnect, TimeoutError):
-            part, ended, whole = b"", True, False
-        else:
-            ended, whole = part is None, True
-        block += part or b""
-        due = append.due()
-        if block and (ended or due or len(block) >= BLOCK_BYTES):
-            await run_in_threadpool(append.write, bytes(block))
-            block.clear()
-        if ended:
-            return whole
-        if due and not append.whole:
-            await run_in_threadpool(_save, session, append)
+    """Write a body to disk block by block; False where it stopped before its end.
+
+    The sender is waited for as long as the settings say, and not for longer because our disk is slow meanwhile.
+    """
+    loop, patience_s = asyncio.get_running_loop(), get_settings().body_stall_seconds
+    block, whole = bytearray(), True
+    try:
+        async with asyncio.timeout(patience_s) as patience:
+            async for part in request.stream():
+                block += part
+                due = append.due()
+                if due or len(block) >= BLOCK_BYTES:
+                    patience.reschedule(None)
+                    await run_in_threadpool(append.write, block)
+                    block = bytearray()
+                    if due and not append.whole:
+                        await run_in_threadpool(_save, session, append)
+                patience.reschedule(loop.time() + patience_s)
+    except (ClientDisconnect, TimeoutError):
+        whole = False
+    if block:
+        await run_in_threadpool(append.write, block)
+    return whole
 
 
 def _create(session: Session, **values: Any) -> Upload:

@@ -120,7 +120,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"].startswith(self._streamed):
-            body = _Body(receive, limit=None, stall_s=self._streamed_s, whole_s=self._streamed_s)
+            body = _Body(receive, limit=None, stall_s=None, whole_s=self._streamed_s)
             await self._app(scope, body.receive, send)
         elif _declared_length(scope) > self._limit:
             await render(TooLarge(max_bytes=self._limit))(scope, receive, send)
@@ -149,7 +149,7 @@ class BodyLimit:
 class _Body:
     """A body on its way in. To the app a refused one looks like a client that has gone."""
 
-    def __init__(self, receive: Receive, *, limit: int | None, stall_s: float, whole_s: float) -> None:
+    def __init__(self, receive: Receive, *, limit: int | None, stall_s: float | None, whole_s: float) -> None:
         self._receive = receive
         self._limit = limit
         self._stall_s = stall_s
@@ -164,8 +164,7 @@ class _Body:
         if self._whole:
             return await self._receive()
         try:
-            async with asyncio.timeout(min(self._stall_s, max(0.0, self._ends - time.monotonic()))):
-                message = await self._receive()
+            message = await self._next()
         except TimeoutError:
             self.refusal = BodyStalled()
             return {"type": "http.disconnect"}
@@ -175,6 +174,16 @@ class _Body:
             self.refusal = TooLarge(max_bytes=self._limit)
             return {"type": "http.disconnect"}
         return message
+
+    async def _next(self) -> Message:
+        """The next message. Where the route bounds stalls itself, looking at the clock now and then is enough."""
+        left = self._ends - time.monotonic()
+        if self._stall_s is not None:
+            async with asyncio.timeout(min(self._stall_s, max(0.0, left))):
+                return await self._receive()
+        if left <= 0:
+            raise TimeoutError
+        return await self._receive()
 
 
 def _request_id(scope: Scope) -> str:

@@ -16,7 +16,7 @@ class Photo(SQLModel, table=True):
     `id` is `taken_as` too, but for one whose id another account had used for other bytes: it has an id of the server's.
     `sha256`, `size` and `mime` are the manifest's until it is received whole.
     `taken_at` and `claims` (place, sealed) come from the file and are claims, not facts. `owner_id` is the account
-    that may upload it, absent for a citizen's.
+    that may upload it, absent for a citizen's; `device_id` the handheld that named it first, or else brought it.
     """
 
     __tablename__ = "photo"
@@ -25,6 +25,7 @@ class Photo(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     taken_as: UUID
     owner_id: UUID | None = Field(default=None, foreign_key="account.id")
+    device_id: UUID | None = Field(default=None, foreign_key="device.id", index=True)
     sha256: str = Field(max_length=64, index=True)
     size: int = Field(sa_type=BigInteger)
     mime: str = Field(max_length=64)
@@ -73,6 +74,7 @@ class Upload(SQLModel, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     photo_id: UUID = Field(index=True)
     owner_id: UUID = Field(foreign_key="account.id", index=True)
+    device_id: UUID | None = Field(default=None, foreign_key="device.id", index=True)
     length: int = Field(sa_type=BigInteger)
     durable_offset: int = Field(default=0, sa_type=BigInteger)
     declared: Json = json_field()

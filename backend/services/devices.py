@@ -146,6 +146,15 @@ def listed(
     return [DeviceView(device, login, state_of(device)) for device, login in session.execute(query)]
 
 
+def found(session: Session, *, caller: Caller, device_id: UUID) -> Device:
+    """A handheld in the caller's reach. `NotFound` for any other."""
+    row = session.execute(_in_reach(caller).where(col(Device.id) == device_id)).first()
+    if row is None:
+        raise NotFound
+    device: Device = row[0]
+    return device
+
+
 def revoke(session: Session, *, caller: Caller, device_id: UUID, wipe: bool) -> DeviceView:
     """End a handheld for good, and with `wipe` have it erase its local store the next time it calls. Safe to repeat.
 

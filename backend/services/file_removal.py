@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.ids import new_id
+from backend.core.statements import execute
 from backend.services.objects import object_store
 
 JOB = "life.remove_files"
@@ -39,7 +40,7 @@ def remove(session: Session, *, keys: Sequence[str]) -> None:
 
 def lock(session: Session, key: str) -> None:
     """Hold a key of the store until the transaction ends, against a removal of what is being stored there."""
-    session.connection().execute(_LOCK, {"key": key})
+    execute(session, "SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", {"name": f"store:{key}"})
 
 
 def remove_waiting(session: Session) -> None:
@@ -48,7 +49,6 @@ def remove_waiting(session: Session) -> None:
         remove(session, keys=part)
 
 
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('store:' || :key, 0))")
 _NAMED_AGAIN = text(
     """
     SELECT original_key FROM photo WHERE original_key = ANY(CAST(:keys AS text[]))

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from backend import jobs
 from backend.core.clock import now
@@ -19,7 +19,7 @@ from backend.core.enums import PhotoState, SourceType
 from backend.core.errors import TooLarge, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Photo
+from backend.core.statements import rows
 from backend.services import audit, file_removal
 from backend.services.objects import object_store
 
@@ -65,11 +65,10 @@ def check_photo(session: Session, *, photo_id: UUID, owner_id: UUID | None, sha2
     Whoever brings the very bytes may do so, as handhelds are handed on with photos that wait. What others call by this
     id is no hindrance and none of the caller's business.
     """
-    query = select(Photo.owner_id, Photo.sha256, Photo.state).where(Photo.taken_as == photo_id)
-    found = session.exec(query).all()
+    found = rows(session, "SELECT owner_id, sha256, state FROM photo WHERE taken_as = %(id)s", {"id": photo_id})
     for _, known, state in found:
         if known == sha256:
-            return state is not PhotoState.EXPECTED
+            return bool(state != PhotoState.EXPECTED)
     if any(owner == owner_id for owner, _, _ in found):
         raise PhotoIdTaken(photo_id=str(photo_id))
     return False
@@ -84,13 +83,14 @@ def receive_photo(
     mime: str,
     sha256: str | None = None,
     actor: str | None = None,
+    device_id: UUID | None = None,
 ) -> None:
     """Keep a whole photo: original stored, row `received`, processing asked for. Again with equal bytes: no effect.
 
     An expected photo becomes the property of whoever brings it. A `Path` must come with the SHA-256 of what it holds,
-    and is given away (`ObjectStore.take`).
-    `actor` is what the audit names where no account owns the photo. The photo is safe once the caller's transaction
-    has committed. Raises `PhotoEmpty`, `PhotoTooLarge`, `PhotoIdTaken`, and the errors of the object store.
+    and is given away (`ObjectStore.take`). `device_id` is the handheld that brings it; `actor` is what the audit names
+    where no account owns the photo. The photo is safe once the caller's transaction has committed. Raises `PhotoEmpty`,
+    `PhotoTooLarge`, `PhotoIdTaken`, and the errors of the object store.
     """
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     check_size(size)
@@ -105,7 +105,7 @@ def receive_photo(
     else:
         object_store().put(key, content)
     row = {"taken_as": photo_id, "owner": owner_id, "sha256": digest, "size": size, "mime": mime[:64], "key": key}
-    written = _write_received(session, {**row, "now": now()})
+    written = _write_received(session, {**row, "device": device_id, "now": now()})
     if written is None:
         check_photo(session, photo_id=photo_id, owner_id=owner_id, sha256=digest)
         return
@@ -123,18 +123,11 @@ def receive_photo(
 def _write_received(session: Session, row: Mapping[str, Any]) -> UUID | None:
     """The id under which the photo is noted: the taker's where it is free. None where somebody was faster.
 
-    Each statement sees what a racing transaction, for whose end the one before it waited, has written.
+    The second try sees what a racing transaction, for whose end the first one waited, has written.
     """
-    run = session.connection().execute
-    for statement, photo_id in (
-        (_RECEIVE_EXPECTED, None),
-        (_RECEIVE_NEW, row["taken_as"]),
-        (_RECEIVE_NEW, new_id()),
-        (_RECEIVE_EXPECTED, None),
-    ):
-        written: UUID | None = run(statement, {**row, "id": photo_id}).scalar()
-        if written is not None:
-            return written
+    for photo_id in (row["taken_as"], new_id()):
+        for written in rows(session, _RECEIVE, {**row, "id": photo_id}):
+            return UUID(str(written[0]))
     return None
 
 
@@ -144,12 +137,14 @@ def link_photos(
     source_type: SourceType,
     owner_id: UUID | None,
     links: Sequence[tuple[UUID, Sequence[ManifestEntry]]],
+    device_id: UUID | None = None,
 ) -> None:
     """Note which photos records name, for a whole batch in three statements, or four.
 
-    A photo never heard of becomes `expected`, to be uploaded by `owner_id`. Its manifest follows a later one of the
-    same owner while it is expected; once received it is never changed. A link stays when a later version of the record
-    no longer names the photo: it is the record's history, and completeness counts the current manifest only.
+    A photo never heard of becomes `expected`, to be uploaded by `owner_id` from `device_id`. Its manifest follows a
+    later one of the same owner while it is expected; once received it is never changed. A link stays when a later
+    version of the record no longer names the photo: it is the record's history, and completeness counts the current
+    manifest only.
 
     A photo is named by id and hash together: who names another one's id by a hash of his own has a photo of his own.
     Naming gives no access. A received photo is linked only by its owner, or, while nothing names it yet, by who knows
@@ -168,6 +163,7 @@ def link_photos(
         "sizes": [entries[key]["size"] for key in keys],
         "mimes": [entries[key]["mime"] for key in keys],
         "owner": owner_id,
+        "device": device_id,
         "now": now(),
     }
     run = session.connection().execute
@@ -213,34 +209,38 @@ def _in_memory(content: bytes | Path) -> bytes:
     return content
 
 
-_OWN = "SELECT FROM photo AS own WHERE own.taken_as = {0} AND own.owner_id IS NOT DISTINCT FROM CAST(:owner AS uuid)"
-_RECEIVE_EXPECTED = text(
-    """
-    UPDATE photo SET state = 'received', original_key = :key, size = :size, owner_id = :owner, mime = :mime
-    WHERE taken_as = :taken_as AND sha256 = :sha256 AND state = 'expected'
-    RETURNING id
-    """
-)
-_RECEIVE_NEW = text(
-    f"""
-    INSERT INTO photo (id, taken_as, owner_id, sha256, size, mime, state, original_key, created_at)
-    SELECT :id, :taken_as, CAST(:owner AS uuid), :sha256, :size, :mime, 'received', :key, :now
-    WHERE NOT EXISTS ({_OWN.format(":taken_as")})
-    ON CONFLICT DO NOTHING
-    RETURNING id
-    """
-)
+_RECEIVE = """
+    WITH came AS (
+        UPDATE photo SET state = 'received', original_key = %(key)s, size = %(size)s, owner_id = %(owner)s,
+                         mime = %(mime)s, device_id = coalesce(device_id, %(device)s)
+        WHERE taken_as = %(taken_as)s AND sha256 = %(sha256)s AND state = 'expected'
+        RETURNING id
+    ), written AS (
+        INSERT INTO photo (id, taken_as, owner_id, device_id, sha256, size, mime, state, original_key, created_at)
+        SELECT %(id)s, %(taken_as)s, %(owner)s::uuid, %(device)s::uuid, %(sha256)s, %(size)s, %(mime)s, 'received',
+               %(key)s, %(now)s
+        WHERE NOT EXISTS (
+            SELECT FROM photo
+            WHERE taken_as = %(taken_as)s
+              AND (sha256 = %(sha256)s OR owner_id IS NOT DISTINCT FROM %(owner)s::uuid))
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT id FROM came UNION ALL SELECT id FROM written
+"""
 _ENTRIES = """
     unnest(CAST(:ids AS uuid[]), CAST(:taken_as AS uuid[]), CAST(:sha256 AS text[]), CAST(:sizes AS bigint[]),
            CAST(:mimes AS text[])) AS entry (id, taken_as, sha256, size, mime)
 """
 _EXPECT = text(
     f"""
-    INSERT INTO photo (id, taken_as, owner_id, sha256, size, mime, state, created_at)
-    SELECT id, taken_as, CAST(:owner AS uuid), sha256, size, mime, 'expected', :now FROM {_ENTRIES}
-    WHERE NOT EXISTS ({_OWN.format("entry.taken_as")})
-      AND NOT EXISTS (
-          SELECT FROM photo WHERE photo.taken_as = entry.taken_as AND photo.sha256 = entry.sha256)
+    INSERT INTO photo (id, taken_as, owner_id, device_id, sha256, size, mime, state, created_at)
+    SELECT id, taken_as, CAST(:owner AS uuid), CAST(:device AS uuid), sha256, size, mime, 'expected', :now
+    FROM {_ENTRIES}
+    WHERE NOT EXISTS (
+        SELECT FROM photo
+        WHERE photo.taken_as = entry.taken_as
+          AND (photo.sha256 = entry.sha256 OR photo.owner_id IS NOT DISTINCT FROM CAST(:owner AS uuid)))
     ON CONFLICT DO NOTHING
     """
 )

@@ -14,7 +14,7 @@ from backend.core.ids import new_id
 from backend.models import Photo
 from media.partials import folder
 from tests.rooms.media_samples import digest
-from tests.world import Handheld
+from tests.world import Handheld, Json, document
 
 UPLOADS = "/media/v1/uploads"
 CHUNK = {"Content-Type": "application/offset+octet-stream"}
@@ -50,6 +50,19 @@ def offset_of(worker: Handheld, place: str) -> int:
     answer = worker.client.head(place, headers={**TUS, **worker.headers})
     assert answer.status_code == 200, answer.status_code
     return int(answer.headers["Upload-Offset"])
+
+
+def event_with(worker: Handheld, *photos: Json) -> str:
+    """Push an event of the worker's grid with these photos in its manifest; gives its id."""
+    record = document(
+        worker.grids()[0],
+        class_code="0101",
+        occurred_at="2026-03-02T09:00:00+08:00",
+        location={"lat": 226_000_000, "lon": 1_143_000_000},
+        photos=list(photos),
+    )
+    worker.push("event", record)
+    return str(record["id"])
 
 
 def photo_row(photo_id: UUID) -> Photo | None:

@@ -12,27 +12,15 @@ from PIL import Image
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.services.objects import object_store
+from tests.api.media_client import event_with
 from tests.rooms.media_samples import SECRET, carried, digest, jpeg
-from tests.world import Handheld, Json, World, document
+from tests.world import Handheld, Json, World
 
 PHOTOS = "/media/v1/photos"
 
 
 def manifest(photo_id: UUID, content: bytes) -> Json:
     return {"photo_id": str(photo_id), "sha256": digest(content), "size": len(content), "mime": "image/jpeg"}
-
-
-def event_with(worker: Handheld, *photos: Json) -> str:
-    """Push an event of the worker's grid with these photos in its manifest; gives its id."""
-    record = document(
-        worker.grids()[0],
-        class_code="0101",
-        occurred_at="2026-03-02T09:00:00+08:00",
-        location={"lat": 226_000_000, "lon": 1_143_000_000},
-        photos=list(photos),
-    )
-    worker.push("event", record)
-    return str(record["id"])
 
 
 def send(worker: Handheld, photo_id: UUID, content: bytes, /, **fields: str) -> Any:
@@ -203,9 +191,10 @@ def test_naming_the_photo_of_another_worker_in_a_record_of_ones_own_shows_nothin
     )
     event_with(other, {**manifest(photo_id, content), "sha256": "0" * 64})
     event_with(other, manifest(photo_id, content))
-    for path in (f"{PHOTOS}/{photo_id}", f"{PHOTOS}/{photo_id}/large"):
-        assert fetch(other, path).status_code == 404
-        assert fetch(worker, path).status_code == 200
+    own = fetch(other, f"{PHOTOS}/{photo_id}").json()
+    assert (own["sha256"], own["state"], own["variants"]) == ("0" * 64, "expected", [])
+    assert fetch(other, f"{PHOTOS}/{photo_id}/large").status_code == 404
+    assert fetch(worker, f"{PHOTOS}/{photo_id}/large").status_code == 200
 
 
 def test_a_copy_the_store_has_lost_is_a_fault_of_ours(worker: Handheld, drain: Callable[[], int]) -> None:

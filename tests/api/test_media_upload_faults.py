@@ -6,8 +6,12 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BytesIO
+from itertools import cycle
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -35,7 +39,10 @@ from tests.api.media_client import (
     photo_row,
     send,
 )
+from tests.faulty_line import FAULTS, Breaker, Kind, Line
+from tests.phones import Errand, tus_js, tuspy
 from tests.rooms.media_samples import digest, jpeg
+from tests.simulation.node import NodeProcess, install, node
 from tests.world import Handheld, World, until
 
 
@@ -208,6 +215,34 @@ def test_tuspy_uploads_and_resumes(server: str, worker: Handheld) -> None:
     assert object_store().get(photo.original_key or "") == content
 
 
+@pytest.mark.parametrize("name", ["tus-js-client", "tuspy"])
+def test_a_line_that_breaks_at_every_boundary_delivers_the_photo(
+    server: str, worker: Handheld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """Sixteen parts, each broken once, in another way: `make media-faults` does this at length and with kills."""
+    monkeypatch.setenv("BODY_STALL_SECONDS", "0.1")
+    get_settings.cache_clear()
+    photo_id, content = new_id(), jpeg() + random.Random(4).randbytes(150_000)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    place = urlsplit(server)
+    breaker = Breaker(cycle(FAULTS))
+    with ExitStack() as opened:
+        phone = tuspy(checksum=True)
+        if name == "tus-js-client":
+            program = node()
+            install()
+            process = NodeProcess(program, "uploads.mjs")
+            opened.callback(process.stop)
+            phone = tus_js(process, at_once=True)
+        line = opened.enter_context(Line(lambda: [(str(place.hostname), int(place.port or 0))], plan=breaker))
+        phone(Errand(path, photo_id, digest(content), 10_000, line.url + UPLOADS, worker.headers))
+    photo = photo_row(photo_id)
+    assert photo is not None
+    assert object_store().get(photo.original_key or "") == content
+    assert set(breaker.met) == set(Kind)
+
+
 def test_tuspy_hears_of_wrong_bytes(server: str, worker: Handheld) -> None:
     content = jpeg()
     values = {"photo_id": str(new_id()), "sha256": "0" * 64}
@@ -258,12 +293,13 @@ def test_a_slow_upload_is_saved_while_it_comes_and_a_stalled_one_is_ended(
     server: str, worker: Handheld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "SAVE_SECONDS", 0.0)
+    monkeypatch.setenv("BODY_STALL_SECONDS", "1.5")
+    get_settings.cache_clear()
     content = jpeg(1200, 900)
     place = create(worker, content)
     with open_patch(server, place, worker, len(content)) as connection:
         connection.sendall(content[:1000])
         until(lambda: offset_of(worker, place) >= 1000, what="bytes saved while the request goes on")
-        monkeypatch.setattr(media_uploads, "STALL_SECONDS", 0.1)
         connection.sendall(content[1000:1500])
         answer = ""
         while "upload_stalled" not in answer and (more := connection.recv(4096)):

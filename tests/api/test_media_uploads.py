@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -10,9 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
 from sqlmodel import Session, select
 
 from backend.core.clock import now
@@ -22,8 +19,6 @@ from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import AuditEntry, Job, Upload
 from backend.services.objects import object_store
-from media import reaping
-from media.partials import WHOLE, Partial, folder, path_of
 from tests.api.media_client import (
     CHUNK,
     TUS,
@@ -257,89 +252,6 @@ def test_another_content_type_is_refused(worker: Handheld) -> None:
     content = jpeg()
     answer = send(worker, create(worker, content), 0, content, **{"Content-Type": "image/jpeg"})
     assert_refused(answer, 415, "upload_content_type")
-
-
-def expire_all() -> None:
-    with Session(engine_for("zw_api")) as session:
-        session.connection().execute(text("UPDATE upload SET expires_at = now() - interval '1 second'"))
-        session.commit()
-
-
-def reap() -> int:
-    with Session(engine_for("zw_worker")) as session:
-        return reaping.reap(session)
-
-
-def test_an_expired_upload_is_gone_and_its_bytes_are_reaped(worker: Handheld) -> None:
-    content = jpeg()
-    place = create(worker, content)
-    send(worker, place, 0, content[:100])
-    assert reap() == 0
-    expire_all()
-    assert worker.client.head(place, headers={**TUS, **worker.headers}).status_code == 410
-    assert_refused(send(worker, place, 100, content[100:]), 410, "upload_gone")
-    send(worker, create(worker, content), 0, content[:100])
-    assert len(partial_files()) == 2
-    assert reap() == 1
-    assert len(partial_files()) == 1
-    assert worker.client.head(place, headers={**TUS, **worker.headers}).status_code == 410
-
-
-def test_what_a_crash_left_is_reaped_and_what_is_written_to_is_not(worker: Handheld) -> None:
-    """Files of no upload, of a finished one, and halves of photos that came in one piece."""
-    content = jpeg()
-    finished = UUID(create(worker, content).rsplit("/", 1)[1])
-    assert send(worker, f"{UPLOADS}/{finished}", 0, content).status_code == 204
-    old, young = folder() / f"{new_id()}{WHOLE}", folder() / f"{new_id()}{WHOLE}"
-    for path in (path_of(finished), path_of(new_id()), old, young):
-        path.write_bytes(b"left")
-    os.utime(old, (0, 0))
-    held = Partial(new_id())
-    assert reap() == 3
-    assert set(partial_files()) == {young, held.path}
-    held.close()
-    assert reap() == 1
-
-
-def test_a_new_upload_of_a_photo_takes_the_place_of_the_one_that_was_begun(world: World, worker: Handheld) -> None:
-    """Over a bad line the answer that named the first is lost; not even a quota of one may lock its sender out."""
-    photo_id, content = new_id(), jpeg()
-    other = world.handheld(world.workers()[1])
-    foreign = create(other, content, photo_id=photo_id)
-    places = [create(worker, content, photo_id=photo_id) for _ in range(2)]
-    assert worker.client.head(places[0], headers={**TUS, **worker.headers}).status_code == 404
-    assert (offset_of(worker, places[1]), offset_of(other, foreign)) == (0, 0)
-    send(worker, places[1], 0, content[:100])
-    third = create(worker, content, photo_id=photo_id)
-    assert partial_files() == []
-    assert send(worker, third, 0, content).status_code == 204
-
-
-def test_too_many_open_uploads_and_too_many_bytes_wait(worker: Handheld, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = jpeg()
-    for name, value in (("MAX_OPEN_UPLOADS", 2), ("MAX_UPLOAD_BYTES_PER_DAY", 3 * len(content) + 1024)):
-        monkeypatch.setenv(name, str(value))
-    get_settings.cache_clear()
-    places = [create(worker, content) for _ in range(2)]
-    answer = worker.client.post(UPLOADS, headers=creation(worker, content))
-    assert_refused(answer, 429, "upload_quota")
-    assert (answer.json()["max_open"], int(answer.headers["Retry-After"]) > 0) == (2, True)
-    assert send(worker, places[0], 0, content).status_code == 204
-    create(worker, content)
-    assert send(worker, places[1], 0, content).status_code == 204
-    answer = worker.client.post(UPLOADS, headers=creation(worker, content))
-    assert_refused(answer, 429, "upload_quota")
-    assert answer.json()["max_bytes_per_day"] == 3 * len(content) + 1024
-    fields = {"photo_id": str(new_id()), "sha256": digest(content)}
-    whole = worker.client.post("/media/v1/photos", data=fields, files={"file": content}, headers=worker.headers)
-    assert (whole.status_code, whole.json()["code"]) == (429, "upload_quota")
-
-
-def test_uploads_leave_room_on_the_disk(worker: Handheld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIN_FREE_BYTES", str(2**60))
-    get_settings.cache_clear()
-    answer = worker.client.post(UPLOADS, headers=creation(worker, jpeg()))
-    assert_refused(answer, 507, "storage_full")
 
 
 # --- who may

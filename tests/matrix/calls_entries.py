@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from backend.core.ids import new_id
 from backend.kinds import Document
 from sync.canonical import hash_of
+from tests.matrix.calls_people import WORKER_PLACES
 from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell, Place
 from tests.matrix.things import PICTURE
 
@@ -106,6 +107,14 @@ def _photo(suffix: str) -> Call:
     return Call(ask, places=(*GRID_PLACES, Place.OWN))
 
 
+def _own_device(cell: Cell) -> Ask:
+    """One's own handheld, where there is one, or that of a worker who lies there."""
+    own = cell.place is Place.OWN and cell.caller.device_id
+    place = Place.FAR if cell.place is Place.OWN else cell.place
+    device_id = cell.caller.device_id if own else cell.scene.workers[place].device_id
+    return Ask("GET", f"/media/v1/devices/{device_id}/completeness")
+
+
 def _of_document(path: str) -> Call:
     def ask(cell: Cell) -> Ask:
         return Ask("GET", path, {"params": {"document_id": str(cell.scene.places[cell.place].document_id)}})
@@ -148,6 +157,7 @@ CALLS = {
     "media.send_photo": Call(_send_photo),
     "media.read_photo": _photo(""),
     "media.read_copy": _photo("/thumb"),
+    "media.device_completeness": Call(_own_device, places=(*WORKER_PLACES, Place.OWN)),
     "media.completeness": _of_document("/media/v1/completeness"),
     "checks.list": _of_document("/checks/v1/verdicts"),
     "checks.read": Call(_verdict, places=GRID_PLACES),

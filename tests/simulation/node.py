@@ -50,10 +50,11 @@ class HandheldFailed(Exception):
 
 
 class NodeProcess:
-    """One Node process: it holds one handheld at a time, and can be used for the next when that is closed."""
+    """One Node process. With `main.mjs` it holds one handheld at a time, and can be used for the next when that is
+    closed; with `uploads.mjs` it sends photos."""
 
-    def __init__(self, program: str) -> None:
-        command = [program, "--no-warnings", str(FOLDER / "main.mjs")]
+    def __init__(self, program: str, script: str = "main.mjs") -> None:
+        command = [program, "--no-warnings", str(FOLDER / script)]
         self._process = subprocess.Popen(
             command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -75,10 +76,10 @@ class NodeProcess:
         self._process.stdin.flush()
         return self._number
 
-    def finish(self, number: int) -> Any:
+    def finish(self, number: int, *, seconds: float = COMMAND_SECONDS) -> Any:
         """The answer of a command; answers come in the order of the commands."""
         try:
-            answer = json.loads(self._answers.get(timeout=COMMAND_SECONDS))
+            answer = json.loads(self._answers.get(timeout=seconds))
         except queue.Empty:
             raise HandheldFailed(f"no answer; it said: {''.join(self._complaints)[-2000:]}") from None
         assert answer["number"] == number, "answers come in order"
