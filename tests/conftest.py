@@ -17,6 +17,8 @@ import redis
 from alembic import command
 from alembic.config import Config
 from fastapi.testclient import TestClient
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import create_engine, pool, text
 from sqlmodel import Session
 
@@ -90,6 +92,25 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         "STREAM_SECONDS": "0.05",
     }
     _fresh_caches()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords(_environment: None) -> Iterator[Callable[[], PasswordHash]]:
+    """Argon2 as cheap as it goes: nearly each test logs somebody in, some make dozens of accounts. Gives the product's
+    own; processes that tests start have it anyway."""
+    from backend.services import passwords
+
+    tuned = passwords._hasher
+    quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", lambda: quick)
+        yield tuned
+
+
+@pytest.fixture
+def tuned_passwords(_quick_passwords: Callable[[], PasswordHash], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords cost what they cost in production."""
+    monkeypatch.setattr("backend.services.passwords._hasher", _quick_passwords)
 
 
 @pytest.fixture(scope="session")

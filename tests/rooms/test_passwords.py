@@ -107,6 +107,7 @@ def test_a_temporary_password_opens_nothing_after_its_time(api_session: Session,
         logins.log_in(api_session, attempt)
 
 
+@pytest.mark.usefixtures("tuned_passwords")
 def test_a_login_renews_a_hash_of_other_parameters(api_session: Session, person: Account) -> None:
     weak = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),)).hash(PASSPHRASE)
     person.password_hash = weak
