@@ -194,6 +194,35 @@ def api(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield client
 
 
+@pytest.fixture(scope="session")
+def untouched_database(postgres: EmbeddedPostgres, template: str) -> str:
+    """One clone for all tests that change nothing another could see: calls that are refused, and readings."""
+    administer(postgres, f"CREATE DATABASE zhiwang_untouched TEMPLATE {template} OWNER zw_owner")
+    return "zhiwang_untouched"
+
+
+@pytest.fixture
+def untouched(postgres: EmbeddedPostgres, untouched_database: str) -> str:
+    """That database, to which the settings of this process point. Other tests have logged in and enrolled there."""
+    use_database(postgres, untouched_database)
+    return untouched_database
+
+
+@pytest.fixture
+def untouched_api(untouched: str) -> Iterator[TestClient]:
+    """The real app over it."""
+    from backend.main import create_app
+
+    with TestClient(create_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def untouched_world(untouched_api: TestClient) -> World:
+    """Its demo accounts."""
+    return World(untouched_api)
+
+
 @pytest.fixture
 def drain(database: str) -> Callable[[], int]:
     """Run all waiting jobs in this process until none is left; gives how many ran."""

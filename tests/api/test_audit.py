@@ -67,8 +67,10 @@ def test_a_time_span_can_be_asked_for(world: World) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "1.x", "9" * 40 + ".01900000-0000-7000-8000-000000000001x", "."])
-def test_a_cursor_of_nobodys_is_malformed(world: World, cursor: str) -> None:
-    answer = world.client.get("/audit/v1/entries", params={"cursor": cursor}, headers=world.office("auditor"))
+def test_a_cursor_of_nobodys_is_malformed(untouched_world: World, cursor: str) -> None:
+    answer = untouched_world.client.get(
+        "/audit/v1/entries", params={"cursor": cursor}, headers=untouched_world.office("auditor")
+    )
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 
@@ -101,5 +103,5 @@ def test_the_metric_counts_what_waits(api: TestClient) -> None:
 
 @pytest.mark.parametrize("role", ["supervisor", "data_steward", "security_admin", "system_admin", "operator"])
 @pytest.mark.parametrize("path", ["entries", "status"])
-def test_only_auditors_read_the_trail(world: World, role: str, path: str) -> None:
-    assert world.client.get(f"/audit/v1/{path}", headers=world.office(role)).status_code == 403
+def test_only_auditors_read_the_trail(untouched_world: World, role: str, path: str) -> None:
+    assert untouched_world.client.get(f"/audit/v1/{path}", headers=untouched_world.office(role)).status_code == 403

@@ -50,8 +50,8 @@ def test_grid_workers_log_in_by_an_enrolled_handheld_only(world: World) -> None:
 
 
 @pytest.mark.parametrize("odd", ["a\x00b", "a\nb", "\x7f", "\ud800"])
-def test_text_that_can_not_be_stored_is_malformed(world: World, odd: str) -> None:
-    office = world.office("supervisor")
+def test_text_that_can_not_be_stored_is_malformed(untouched_world: World, odd: str) -> None:
+    office = untouched_world.office("supervisor")
     calls = [
         ("/auth/v1/login", {"login": odd, "password": "x"}),
         ("/auth/v1/enrolment-codes", {"login": odd}),
@@ -59,14 +59,18 @@ def test_text_that_can_not_be_stored_is_malformed(world: World, odd: str) -> Non
     ]
     for path, body in calls:
         content = json.dumps(body)
-        answer = world.client.post(path, content=content, headers={**office, "Content-Type": "application/json"})
+        answer = untouched_world.client.post(
+            path, content=content, headers={**office, "Content-Type": "application/json"}
+        )
         assert _code(answer) == (422, "malformed"), path
 
 
 @pytest.mark.parametrize("part", ["\x00", "汉", "", 5, None, [], "a" * 5000])
-def test_a_public_key_of_odd_parts_is_malformed(world: World, part: Any) -> None:
+def test_a_public_key_of_odd_parts_is_malformed(untouched_world: World, part: Any) -> None:
     key = {**DeviceKey().jwk(), "x": part}
-    answer = world.client.post("/auth/v1/enrol", json={"code": "A" * 12, "device_name": "a", "public_key": key})
+    answer = untouched_world.client.post(
+        "/auth/v1/enrol", json={"code": "A" * 12, "device_name": "a", "public_key": key}
+    )
     assert _code(answer) == (422, "malformed")
 
 
@@ -190,8 +194,8 @@ def test_a_proof_of_nothing_but_brackets_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "00000000000000000000000000000000.1.x"])
-def test_a_made_up_refresh_token_is_refused(world: World, token: str) -> None:
-    assert _code(_refresh(world, {"refresh_token": token}, None)) == (401, "unauthenticated")
+def test_a_made_up_refresh_token_is_refused(untouched_world: World, token: str) -> None:
+    assert _code(_refresh(untouched_world, {"refresh_token": token}, None)) == (401, "unauthenticated")
 
 
 def _signed(claims: Any, key: bytes | str | None = None, algorithm: str = "HS256", **header: Any) -> str:

@@ -185,11 +185,15 @@ PATHS = ("/cases/v1/queues", "/cases/v1/summary", "/cases/v1/cases", f"/cases/v1
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_others_than_desks_and_departments_have_no_access(api: TestClient, world: World, path: str) -> None:
-    assert api.get(path).status_code == 401
+def test_others_than_desks_and_departments_have_no_access(
+    untouched_api: TestClient, untouched_world: World, path: str
+) -> None:
+    assert untouched_api.get(path).status_code == 401
     for login in ("worker01", "steward", "auditor", "security", "admin"):
-        headers = world.handheld(login).headers if login.startswith("worker") else office(world, login)
-        assert api.get(path, headers=headers).status_code == 403
+        headers = (
+            untouched_world.handheld(login).headers if login.startswith("worker") else office(untouched_world, login)
+        )
+        assert untouched_api.get(path, headers=headers).status_code == 403
 
 
 def test_queues_and_summary_count_by_state_and_add_up(

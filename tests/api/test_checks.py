@@ -187,9 +187,11 @@ def test_exactly_one_entry_is_asked_for(api: TestClient, world: World, query: di
 
 @pytest.mark.parametrize("role", ["auditor", "security_admin", "system_admin", "department_handler"])
 @pytest.mark.parametrize("path", ["verdicts", f"verdicts/{UUID(int=1)}", "summary"])
-def test_roles_without_business_with_verdicts_are_refused(api: TestClient, world: World, role: str, path: str) -> None:
-    assert api.get(f"/checks/v1/{path}", headers=world.office(role)).status_code == 403
+def test_roles_without_business_with_verdicts_are_refused(
+    untouched_api: TestClient, untouched_world: World, role: str, path: str
+) -> None:
+    assert untouched_api.get(f"/checks/v1/{path}", headers=untouched_world.office(role)).status_code == 403
 
 
-def test_without_login_nothing_is_shown(api: TestClient) -> None:
-    assert api.get("/checks/v1/summary").status_code == 401
+def test_without_login_nothing_is_shown(untouched_api: TestClient) -> None:
+    assert untouched_api.get("/checks/v1/summary").status_code == 401

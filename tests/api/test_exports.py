@@ -124,9 +124,9 @@ def test_more_rows_than_may_leave_are_cut_off_and_said_to_be(
 
 
 @pytest.mark.parametrize("day", [0, 20261101, "0", "2026-11-01T00:00:00", "2026-13-01", True])
-def test_a_day_is_written_as_a_day(world: World, day: Any) -> None:
+def test_a_day_is_written_as_a_day(untouched_world: World, day: Any) -> None:
     asked = {"what": "cases", "filters": {"until": day}, "purpose_code": "statistics", "purpose": "合成测试用途"}
-    answer = world.client.post("/exports/v1", json=asked, headers=world.office("supervisor"))
+    answer = untouched_world.client.post("/exports/v1", json=asked, headers=untouched_world.office("supervisor"))
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 

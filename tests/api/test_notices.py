@@ -72,21 +72,25 @@ def test_an_office_login_has_no_push_target(api: TestClient, world: World) -> No
     "body",
     [{}, {**TARGET, "kind": "sms"}, {**TARGET, "target": "x"}, {**TARGET, "target": "a b" * 9}, {**TARGET, "x": 1}],
 )
-def test_a_push_target_that_is_none_is_malformed(api: TestClient, world: World, body: dict[str, Any]) -> None:
-    answer = api.put("/notices/v1/push-target", json=body, headers=world.handheld().headers)
+def test_a_push_target_that_is_none_is_malformed(
+    untouched_api: TestClient, untouched_world: World, body: dict[str, Any]
+) -> None:
+    answer = untouched_api.put("/notices/v1/push-target", json=body, headers=untouched_world.handheld().headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 201}, {"before": "x"}])
-def test_a_page_that_cannot_be_is_malformed(api: TestClient, world: World, query: dict[str, Any]) -> None:
-    answer = api.get("/notices/v1/inbox", params=query, headers=world.handheld().headers)
+def test_a_page_that_cannot_be_is_malformed(
+    untouched_api: TestClient, untouched_world: World, query: dict[str, Any]
+) -> None:
+    answer = untouched_api.get("/notices/v1/inbox", params=query, headers=untouched_world.handheld().headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 
-def test_the_inbox_wants_a_login(api: TestClient) -> None:
+def test_the_inbox_wants_a_login(untouched_api: TestClient) -> None:
     answers = [
-        api.get("/notices/v1/inbox"),
-        api.post(f"/notices/v1/inbox/{UUID(int=1)}/read"),
-        api.put("/notices/v1/push-target", json=TARGET),
+        untouched_api.get("/notices/v1/inbox"),
+        untouched_api.post(f"/notices/v1/inbox/{UUID(int=1)}/read"),
+        untouched_api.put("/notices/v1/push-target", json=TARGET),
     ]
     assert [answer.status_code for answer in answers] == [401] * 3

@@ -9,21 +9,21 @@ SHARED = ("territory", "event-classes", "standards", "queues", "calendar", "kind
 
 
 @pytest.mark.parametrize("name", [*SHARED, "grids"])
-def test_reference_data_needs_a_login(world: World, name: str) -> None:
-    answer = world.client.get(f"/reference/v1/{name}")
+def test_reference_data_needs_a_login(untouched_world: World, name: str) -> None:
+    answer = untouched_world.client.get(f"/reference/v1/{name}")
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize("name", [*SHARED, "grids"])
-def test_an_unchanged_answer_is_not_sent_again(world: World, name: str) -> None:
-    headers = world.office("operator")
-    first = world.client.get(f"/reference/v1/{name}", headers=headers)
+def test_an_unchanged_answer_is_not_sent_again(untouched_world: World, name: str) -> None:
+    headers = untouched_world.office("operator")
+    first = untouched_world.client.get(f"/reference/v1/{name}", headers=headers)
     assert first.status_code == 200
     tag = first.headers["ETag"]
     for known in (tag, f"W/{tag}", f'"other", {tag}'):
-        again = world.client.get(f"/reference/v1/{name}", headers={**headers, "If-None-Match": known})
+        again = untouched_world.client.get(f"/reference/v1/{name}", headers={**headers, "If-None-Match": known})
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
-    other = world.client.get(f"/reference/v1/{name}", headers={**headers, "If-None-Match": '"other"'})
+    other = untouched_world.client.get(f"/reference/v1/{name}", headers={**headers, "If-None-Match": '"other"'})
     assert (other.status_code, other.content) == (200, first.content)
 
 

@@ -102,22 +102,24 @@ def test_only_the_data_steward_reads_refused_rows(world: World, drain: Drain, ro
 
 
 @pytest.mark.parametrize("role", ["operator", "supervisor", "auditor", "department_handler"])
-def test_other_roles_may_not_hand_over_data(world: World, role: str) -> None:
-    answer = hand_over(world, "components", drop("components", 1), role=role)
+def test_other_roles_may_not_hand_over_data(untouched_world: World, role: str) -> None:
+    answer = hand_over(untouched_world, "components", drop("components", 1), role=role)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
-def test_a_worker_may_not_hand_over_data(world: World) -> None:
-    device = world.handheld()
-    answer = world.client.post("/registry/v1/datasets/components/imports", content=b"x", headers=device.headers)
+def test_a_worker_may_not_hand_over_data(untouched_world: World) -> None:
+    device = untouched_world.handheld()
+    answer = untouched_world.client.post(
+        "/registry/v1/datasets/components/imports", content=b"x", headers=device.headers
+    )
     assert answer.status_code == 403
 
 
-def test_an_unknown_dataset_and_an_unknown_import_are_not_found(world: World) -> None:
-    steward = world.office("data_steward")
-    assert hand_over(world, "vehicles", b"x").status_code == 404
-    assert world.client.get(f"/registry/v1/imports/{uuid4()}", headers=steward).status_code == 404
-    assert world.client.get(f"/registry/v1/imports/{uuid4()}/rejects", headers=steward).status_code == 404
+def test_an_unknown_dataset_and_an_unknown_import_are_not_found(untouched_world: World) -> None:
+    steward = untouched_world.office("data_steward")
+    assert hand_over(untouched_world, "vehicles", b"x").status_code == 404
+    assert untouched_world.client.get(f"/registry/v1/imports/{uuid4()}", headers=steward).status_code == 404
+    assert untouched_world.client.get(f"/registry/v1/imports/{uuid4()}/rejects", headers=steward).status_code == 404
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", "姓名,年龄\n张三,3\n".encode(), "部件".encode("gbk")])

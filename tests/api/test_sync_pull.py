@@ -168,9 +168,11 @@ def test_a_record_that_moves_out_of_scope_becomes_a_tombstone_for_those_who_stay
         '{"v":1,"g":{},"gone":{"a":[1,"x"]}}',
     ],
 )
-def test_a_checkpoint_that_is_none_of_ours_is_malformed(world: World, checkpoint: str) -> None:
-    handheld = world.handheld()
-    answer = world.client.get("/sync/v1/person/pull", params={"checkpoint": checkpoint}, headers=handheld.headers)
+def test_a_checkpoint_that_is_none_of_ours_is_malformed(untouched_world: World, checkpoint: str) -> None:
+    handheld = untouched_world.handheld()
+    answer = untouched_world.client.get(
+        "/sync/v1/person/pull", params={"checkpoint": checkpoint}, headers=handheld.headers
+    )
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 

@@ -239,15 +239,19 @@ def test_several_edits_of_one_record_in_one_batch_are_applied_in_order(pair: tup
     ("body", "status", "code"),
     [(b"{", 400, "not_json"), (b"[]", 422, "malformed"), (b'{"rows":[' + b"{}," * 500 + b"{}]}", 413, "too_large")],
 )
-def test_a_body_that_cannot_be_taken_is_refused_whole(world: World, body: bytes, status: int, code: str) -> None:
-    handheld = world.handheld()
-    answer = world.client.post("/sync/v1/person/push", content=body, headers=handheld.headers)
+def test_a_body_that_cannot_be_taken_is_refused_whole(
+    untouched_world: World, body: bytes, status: int, code: str
+) -> None:
+    handheld = untouched_world.handheld()
+    answer = untouched_world.client.post("/sync/v1/person/push", content=body, headers=handheld.headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_huge_body_is_cut_off(world: World) -> None:
-    handheld = world.handheld()
-    answer = world.client.post("/sync/v1/person/push", content=iter([b"x" * 1_000_000] * 20), headers=handheld.headers)
+def test_a_huge_body_is_cut_off(untouched_world: World) -> None:
+    handheld = untouched_world.handheld()
+    answer = untouched_world.client.post(
+        "/sync/v1/person/push", content=iter([b"x" * 1_000_000] * 20), headers=handheld.headers
+    )
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 

@@ -159,6 +159,8 @@ def test_photos_have_to_have_come_whole(pair: tuple[Handheld, Handheld]) -> None
         (json.dumps({"photos": [{"photo_id": str(uuid4()), "sha256": "0" * 64}] * 1001}).encode(), 413, "too_large"),
     ],
 )
-def test_a_body_that_is_no_receipt_has_a_clear_code(world: World, body: bytes, status: int, code: str) -> None:
-    answer = world.client.post("/sync/v1/receipt", content=body, headers=world.handheld().headers)
+def test_a_body_that_is_no_receipt_has_a_clear_code(
+    untouched_world: World, body: bytes, status: int, code: str
+) -> None:
+    answer = untouched_world.client.post("/sync/v1/receipt", content=body, headers=untouched_world.handheld().headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)

@@ -61,20 +61,20 @@ def test_the_runtime_roles_own_nothing_and_pass_no_wall(database: str, role: Rol
 @pytest.mark.parametrize("role", ["zw_api", "zw_worker"])
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "TRUNCATE {}", "UPDATE {} SET {column} = {column}"])
-def test_history_can_only_be_appended(database: str, role: Role, table: str, statement: str) -> None:
+def test_history_can_only_be_appended(untouched: str, role: Role, table: str, statement: str) -> None:
     column = {"audit_entry": "actor", "document_version": "op", "case_step": "actor", "mutation": "op"}.get(table, "id")
     with Session(engine_for(role)) as session, pytest.raises(ProgrammingError, match="permission denied"):
         session.connection().execute(text(statement.format(table, column=column)))
 
 
-def test_the_api_can_not_rewrite_business_records_or_rules(database: str) -> None:
+def test_the_api_can_not_rewrite_business_records_or_rules(untouched: str) -> None:
     for table in ("business_record", "rule_set", "routing_rule", "membership", "grid"):
         with Session(engine_for("zw_api")) as session, pytest.raises(ProgrammingError, match="permission denied"):
             session.connection().execute(text(f"DELETE FROM {table}"))
 
 
 @pytest.mark.parametrize("table", ["citizen", "report", "business_record", "rule_set"])
-def test_the_api_only_reads_what_the_worker_and_the_command_line_write(database: str, table: str) -> None:
+def test_the_api_only_reads_what_the_worker_and_the_command_line_write(untouched: str, table: str) -> None:
     rights = text("SELECT p, has_table_privilege(:table, p) FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) AS p")
     with Session(engine_for("zw_api")) as session:
         assert {row.p for row in session.connection().execute(rights, {"table": table}) if row[1]} == set()
@@ -90,7 +90,7 @@ def test_the_api_only_reads_what_the_worker_and_the_command_line_write(database:
     ],
 )
 def test_the_api_adds_people_and_ends_terms_and_never_rewrites_who_was_what(
-    database: str, table: str, columns: set[str]
+    untouched: str, table: str, columns: set[str]
 ) -> None:
     with Session(engine_for("zw_api")) as session:
         run = session.connection().execute
