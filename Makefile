@@ -52,6 +52,10 @@ simulate-api: $(VENV)/.stamp-test ## 同样的历史跑真实接口与数据库�
 canaries: $(VENV)/.stamp-test ## 一万个合成身份走遍全流程，逐字节查找 · 10,000 synthetic identities, then every byte searched for them
 	@exec $(PY) -m bench.canaries $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.stamp-test ## 边推送边杀进程：不丢不重（FAULTS=200 SEED=0）· kill everything under load; nothing lost or doubled
+	@exec $(PY) -m bench.chaos --faults $(or $(FAULTS),200) --seed $(or $(SEED),0)
+
 bench-sealing: $(VENV)/.stamp-test ## 加密算法的速度 · what the ciphers cost against no encryption
 	@exec $(PY) -m bench.sealing $(ARGS)
 
