@@ -1,11 +1,13 @@
 """What the media routes answer with."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.core.enums import PhotoState
+from media.evidence.rules import Code
 from media.rules import Variant
 
 
@@ -42,6 +44,7 @@ class PhotoView(BaseModel):
                 "width": 4000,
                 "height": 3000,
                 "taken_at": "2026-03-02T01:12:45Z",
+                "placeholder": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
                 "received": True,
                 "failure": None,
                 "variants": [],
@@ -57,9 +60,49 @@ class PhotoView(BaseModel):
     width: int | None
     height: int | None
     taken_at: datetime | None
+    placeholder: str | None = Field(description="A BlurHash, to paint until a copy is here")
     received: bool = Field(description="True once the server has the whole photo: the device may delete its copy")
     failure: FailureView | None
     variants: list[VariantView]
+
+
+class PhotosView(BaseModel):
+    """The photos an entry names now."""
+
+    photos: list[PhotoView]
+
+
+class ReasonView(BaseModel):
+    """One reason for a score, and what was measured. `weight` is what it took from the full score of 100."""
+
+    code: Code
+    weight: int = Field(examples=[60])
+    measured: dict[str, Any] = Field(examples=[{"bits": 4, "older": 1, "by_another": True}])
+    text_zh: str = Field(examples=["与更早记录的照片几乎相同"])
+    text_en: str = Field(examples=["Nearly the photo of an older entry"])
+
+
+class EvidenceView(BaseModel):
+    """How far a photo bears out the entry at `source_version`, from 0 to 100. For a person to weigh, no verdict."""
+
+    score: int = Field(examples=[40])
+    source_version: int = Field(examples=[1])
+    rule_version: int = Field(examples=[1])
+    assessed_at: datetime
+    reasons: list[ReasonView]
+
+
+class AssessedPhotoView(BaseModel):
+    """A photo, and beside it how far it bears out the entry; absent until it was assessed."""
+
+    photo: PhotoView
+    evidence: EvidenceView | None
+
+
+class AssessedPhotosView(BaseModel):
+    """The photos an entry names now, assessed."""
+
+    photos: list[AssessedPhotoView]
 
 
 class ExpectedPhotoView(BaseModel):

@@ -3,7 +3,7 @@
 The original is not served: only copies without metadata are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,19 +13,38 @@ from sqlmodel import Session, col, or_, select
 from backend.core.clock import now
 from backend.core.enums import PhotoState, Role, SourceType
 from backend.core.errors import NotFound
-from backend.models import Derivative, Document, Photo, PhotoLink
+from backend.models import Derivative, Document, Photo, PhotoEvidence, PhotoLink
 from backend.services.objects import object_store
 from backend.services.scope import IN_TERRITORY, OFFICE_ROLES, territory_parameters
 from backend.services.sessions import Caller
+from backend.services.thumbnails import copy_address
 from media.errors import PhotoNotReady, RangeOutside
+from media.evidence.rules import TEXTS as REASON_TEXTS
+from media.evidence.rules import Code
 from media.rules import FAILURE_TEXTS, Failure, Variant, completeness, parse_range
-from media.schemas import CompletenessView, ExpectedPhotoView, FailureView, PhotoView, VariantView
+from media.schemas import (
+    AssessedPhotosView,
+    AssessedPhotoView,
+    CompletenessView,
+    EvidenceView,
+    ExpectedPhotoView,
+    FailureView,
+    PhotosView,
+    PhotoView,
+    ReasonView,
+    VariantView,
+)
 
 
 def photo_view(session: Session, caller: Caller, *, photo_id: UUID) -> PhotoView:
     """A photo the caller may see. `NotFound` for any other."""
     photo = _visible_photo(session, caller, photo_id)
     copies = session.exec(select(Derivative).where(Derivative.photo_id == photo.id).order_by(Derivative.variant)).all()
+    return _photo_view(photo, photo_id, copies)
+
+
+def _photo_view(photo: Photo, photo_id: UUID, copies: Sequence[Derivative]) -> PhotoView:
+    """A photo under the id by which it was asked for."""
     return PhotoView(
         photo_id=photo_id,
         state=photo.state,
@@ -35,6 +54,7 @@ def photo_view(session: Session, caller: Caller, *, photo_id: UUID) -> PhotoView
         width=photo.width,
         height=photo.height,
         taken_at=photo.taken_at,
+        placeholder=photo.placeholder,
         received=photo.state is not PhotoState.EXPECTED,
         failure=failure_view(photo.failure),
         variants=[_variant_view(copy) for copy in copies],
@@ -80,6 +100,54 @@ def record_completeness(
     )
 
 
+def photos_of(session: Session, caller: Caller, *, source_type: SourceType, source_id: UUID) -> PhotosView:
+    """The photos a record or report names now, with their copies, in two statements. `NotFound` as completeness."""
+    if not _sees_source(session, caller, source_type, source_id):
+        raise NotFound
+    named = _named_photos(session, source_type, source_id)
+    photos = _linked_photos(session, source_type, source_id, named)
+    ids = [photo.id for photo in photos.values()]
+    copies: dict[UUID, list[Derivative]] = {photo_id: [] for photo_id in ids}
+    query = select(Derivative).where(col(Derivative.photo_id).in_(ids)).order_by(Derivative.variant)
+    for copy in session.exec(query):
+        copies[copy.photo_id].append(copy)
+    in_order = [photos[taken_as] for taken_as in named if taken_as in photos]
+    return PhotosView(photos=[_photo_view(photo, photo.id, copies[photo.id]) for photo in in_order])
+
+
+def evidence_of(session: Session, caller: Caller, *, source_type: SourceType, source_id: UUID) -> AssessedPhotosView:
+    """As `photos_of`, and beside each photo how far it bears out the entry."""
+    shown = photos_of(session, caller, source_type=source_type, source_id=source_id).photos
+    query = select(PhotoEvidence).where(PhotoEvidence.source_type == source_type, PhotoEvidence.source_id == source_id)
+    found = {evidence.photo_id: evidence for evidence in session.exec(query)}
+    return AssessedPhotosView(
+        photos=[AssessedPhotoView(photo=photo, evidence=_evidence_view(found.get(photo.photo_id))) for photo in shown]
+    )
+
+
+def _evidence_view(evidence: PhotoEvidence | None) -> EvidenceView | None:
+    if evidence is None:
+        return None
+    return EvidenceView(
+        score=evidence.score,
+        source_version=evidence.source_version,
+        rule_version=evidence.rule_version,
+        assessed_at=evidence.assessed_at,
+        reasons=[_reason_view(reason) for reason in evidence.reasons],
+    )
+
+
+def _reason_view(reason: Mapping[str, Any]) -> ReasonView:
+    text_zh, text_en = REASON_TEXTS[Code(reason["code"])]
+    return ReasonView(
+        code=reason["code"],
+        weight=reason["weight"],
+        measured=reason["measured"],
+        text_zh=text_zh,
+        text_en=text_en,
+    )
+
+
 def failure_view(code: str | None) -> FailureView | None:
     """A failing verdict in words."""
     if code is None:
@@ -106,7 +174,7 @@ def _variant_view(copy: Derivative) -> VariantView:
         width=copy.width,
         height=copy.height,
         size=copy.size,
-        href=f"/media/v1/photos/{copy.photo_id}/{copy.variant}",
+        href=copy_address(copy.photo_id, copy.variant, copy.storage_key),
     )
 
 

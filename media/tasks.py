@@ -14,8 +14,10 @@ from backend.core.errors import Unavailable
 from backend.models import Photo
 from backend.services import audit
 from backend.services.objects import object_store
-from backend.services.photos import PROCESS_JOB, derivative_key
+from backend.services.photos import ASSESS_JOB, PROCESS_JOB, assess_later, derivative_key
 from backend.services.sealing import seal_value
+from media.evidence import stamping
+from media.evidence.service import assess_photo, note_print
 from media.exif import Claims
 from media.pictures import Copy, Picture
 from media.rules import Failure, Unusable
@@ -40,15 +42,36 @@ def process(session: Session, *, photo_id: str) -> None:
         raise jobs.Discard("photo_unknown")
     if photo.state is not PhotoState.RECEIVED:
         return
-    content = object_store().get(photo.original_key)
-    if sha256(content).hexdigest() != photo.sha256:
-        raise OriginalDamaged
     try:
-        picture = decoder().decode(content)
+        picture = decoder().decode(_original(photo))
     except Unusable as verdict:
         _refuse(session, photo.id, verdict.failure)
     else:
         _accept(session, photo.id, picture)
+
+
+@jobs.handler(ASSESS_JOB)
+def assess(session: Session, *, photo_id: str) -> None:
+    """Assess a processed photo, and stamp a copy where an entry that names it has a case."""
+    found = UUID(photo_id)
+    entries = assess_photo(session, photo_id=found)
+    entry = stamping.due(session, photo_id=found, entries=entries)
+    photo = session.get(Photo, found)
+    if entry is None or photo is None or photo.original_key is None:
+        return
+    try:
+        copy = decoder().stamp(_original(photo), stamping.lines_of(photo, entry))
+    except Unusable:  # it was usable before: limits may have been lowered since
+        return
+    session.connection().execute(_DERIVATIVE, _stored(found, copy))
+
+
+def _original(photo: Photo) -> bytes:
+    assert photo.original_key is not None
+    content = object_store().get(photo.original_key)
+    if sha256(content).hexdigest() != photo.sha256:
+        raise OriginalDamaged
+    return content
 
 
 def _accept(session: Session, photo_id: UUID, picture: Picture) -> None:
@@ -62,10 +85,13 @@ def _accept(session: Session, photo_id: UUID, picture: Picture) -> None:
         height=picture.height,
         taken_at=datetime.fromisoformat(claims.taken_at) if claims.taken_at else None,
         claims=_sealed(session, photo_id, claims),
+        placeholder=picture.placeholder,
     ):
         return
     rows = [_stored(photo_id, copy) for copy in picture.copies]
     session.connection().execute(_DERIVATIVE, rows)
+    note_print(session, photo_id=photo_id, bits=bytes.fromhex(picture.fingerprint), detail=picture.detail)
+    assess_later(session, [(photo_id, "processed")])
     audit.record(
         session,
         actor=ACTOR,
@@ -91,7 +117,7 @@ def _refuse(session: Session, photo_id: UUID, failure: Failure) -> None:
 
 def _settle(session: Session, photo_id: UUID, *, state: PhotoState, **values: object) -> bool:
     """Move the photo on from `received`; False where another run of this job did so first."""
-    row = dict.fromkeys(("failure", "mime", "width", "height", "taken_at", "claims")) | values
+    row = dict.fromkeys(("failure", "mime", "width", "height", "taken_at", "claims", "placeholder")) | values
     moved = session.connection().execute(_SETTLE, {**row, "id": photo_id, "state": state.value, "now": now()})
     return bool(moved.rowcount)
 
@@ -115,7 +141,7 @@ def _stored(photo_id: UUID, copy: Copy) -> dict[str, object]:
     digest = sha256(copy.content).hexdigest()
     suffix = copy.mime.removeprefix("image/")
     key = derivative_key(photo_id, f"{copy.variant.split('.')[0]}-{digest[:12]}.{suffix}")
-    object_store().put(key, copy.content)
+    object_store().put(key, copy.content, mime=copy.mime)
     return {
         "photo": photo_id,
         "variant": copy.variant.value,
@@ -131,7 +157,8 @@ def _stored(photo_id: UUID, copy: Copy) -> dict[str, object]:
 _SETTLE = text(
     """
     UPDATE photo SET state = :state, failure = :failure, mime = coalesce(:mime, mime), width = :width,
-                     height = :height, taken_at = :taken_at, claims = :claims, processed_at = :now
+                     height = :height, taken_at = :taken_at, claims = :claims, placeholder = :placeholder,
+                     processed_at = :now
     WHERE id = :id AND state = 'received'
     """
 )

@@ -8,13 +8,15 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import RedirectResponse
 
-from backend.api import media_uploads
+from backend.api import media_lists, media_uploads
 from backend.api.deps import DbSession, allowed
 from backend.core.enums import SourceType
 from backend.core.settings import get_settings
 from backend.services.photos import PhotoTooLarge
 from backend.services.sessions import Caller
+from backend.services.thumbnails import signed_address
 from media import devices, service, uploads
 from media.errors import UploadHeaderInvalid, UploadTypeInvalid
 from media.rules import Variant
@@ -31,6 +33,7 @@ COPY_HEADERS = {
 
 router = APIRouter(prefix="/media/v1", tags=["照片 media"])
 router.include_router(media_uploads.router)
+router.include_router(media_lists.router)
 
 Sender = Annotated[Caller, Depends(allowed("media.send_photo"))]
 Reader = Annotated[Caller, Depends(allowed("media.read_photo"))]
@@ -98,6 +101,7 @@ def get_photo(photo_id: UUID, session: DbSession, caller: Reader) -> PhotoView:
         200: {"content": {"image/jpeg": {}, "image/webp": {}}},
         206: {"description": "The range asked for"},
         304: {"description": "The copy named by If-None-Match is current"},
+        307: {"description": "Where to fetch it for some minutes: photos are kept in S3"},
     },
 )
 def get_copy(
@@ -114,6 +118,8 @@ def get_copy(
     headers = {**COPY_HEADERS, "ETag": etag}
     if etag in if_none_match or if_none_match.strip() == "*":
         return Response(status_code=304, headers=headers)
+    if (address := signed_address(copy.storage_key)) is not None:
+        return RedirectResponse(address, status_code=307, headers={**COPY_HEADERS, "Cache-Control": "no-store"})
     wanted = range_header if if_range in ("", etag) else None
     content, part = service.variant_bytes(copy, range_header=wanted)
     if part is not None:

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     migration_database_url: str = Field(default="", repr=False)
     broker_url: str = Field(default="", repr=False)
     media_url: str = ""
+    media_address_seconds: int = Field(default=300, ge=0, le=3600)
     pg_bindir: str = ""
     admin_database_url: str = ""
     backup_dir: str = ""

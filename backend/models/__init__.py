@@ -44,7 +44,7 @@ from backend.models.life import (
     RetentionRule,
     RetentionRun,
 )
-from backend.models.media import Derivative, Photo, PhotoLink, Upload
+from backend.models.media import Derivative, Photo, PhotoEvidence, PhotoLink, PhotoPrint, PhotoRuleSet, Upload
 from backend.models.notices import Notice
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
@@ -94,7 +94,10 @@ __all__ = [
     "Notice",
     "PastPassword",
     "Photo",
+    "PhotoEvidence",
     "PhotoLink",
+    "PhotoPrint",
+    "PhotoRuleSet",
     "Posting",
     "PrivacyNotice",
     "Quarantine",

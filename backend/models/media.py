@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, Integer, SmallInteger
+from sqlalchemy.dialects.postgresql import ARRAY, BIT
 from sqlmodel import Field
 
 from backend.core.enums import PhotoState, SourceType
@@ -36,6 +37,7 @@ class Photo(SQLModel, table=True):
     height: int | None = None
     taken_at: datetime | None = time_field(default=None)
     claims: bytes | None = sealed_field(default=None)
+    placeholder: str | None = Field(default=None, max_length=64)
     created_at: datetime = time_field()
     processed_at: datetime | None = time_field(default=None)
 
@@ -64,6 +66,51 @@ class Derivative(SQLModel, table=True):
     height: int
     size: int
     sha256: str = Field(max_length=64)
+
+
+class PhotoPrint(SQLModel, table=True):
+    """The perceptual hash of a photo, and the keys under which the likes of it are found (`media.evidence.bands`).
+
+    `detail` says how much the hash is worth, 0 to 100; what has too little of it has no keys.
+    """
+
+    __tablename__ = "photo_print"
+    __table_args__ = (Index("ix_photo_print_keys", "keys", postgresql_using="gin"),)
+
+    photo_id: UUID = Field(foreign_key="photo.id", primary_key=True)
+    bits: str = Field(sa_type=BIT(256))
+    detail: int = Field(sa_type=SmallInteger)
+    keys: list[int] = Field(sa_type=ARRAY(Integer))
+
+
+class PhotoRuleSet(SQLModel, table=True):
+    """Limits and weights of the evidence score as data. One version is active."""
+
+    __tablename__ = "photo_rule_set"
+
+    version: int = Field(primary_key=True)
+    active: bool = False
+    rules: Json = json_field()
+    created_at: datetime = time_field()
+
+
+class PhotoEvidence(SQLModel, table=True):
+    """How far a photo bears out one entry that names it. `reasons` are codes with what was measured, never values.
+
+    `source_version` is the version of the entry that was looked at.
+    """
+
+    __tablename__ = "photo_evidence"
+    __table_args__ = (Index("ix_photo_evidence_source_type_source_id", "source_type", "source_id"),)
+
+    photo_id: UUID = Field(foreign_key="photo.id", primary_key=True)
+    source_type: SourceType = enum_field(SourceType, primary_key=True)
+    source_id: UUID = Field(primary_key=True)
+    source_version: int
+    rule_version: int = Field(foreign_key="photo_rule_set.version")
+    score: int = Field(sa_type=SmallInteger)
+    reasons: list[Json] = json_field()
+    assessed_at: datetime = time_field()
 
 
 class Upload(SQLModel, table=True):

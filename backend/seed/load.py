@@ -25,6 +25,7 @@ from backend.models import (
     EventClass,
     FeedCounter,
     Grid,
+    PhotoRuleSet,
     PrivacyNotice,
     RegistrationStandard,
     RetentionRule,
@@ -43,6 +44,7 @@ from backend.services.registry_specs import SPECS
 GRIDS_START = datetime(2026, 1, 1, tzinfo=CITY_TIME).astimezone(UTC)
 FIRST_DAY, LAST_DAY = date(2025, 1, 1), date(2026, 12, 31)
 RULE_SET = "rule_set_1.json"
+PHOTO_RULES = "photo_rules_1.json"
 
 Row = Mapping[str, Any]
 
@@ -120,7 +122,8 @@ def seed_code_tables(session: Session) -> None:
     _write(session, PrivacyNotice, _privacy_notices(), keep=True)
     _write(session, CalendarDay, _calendar())
     _write(session, Dataset, _csv("datasets"))
-    _write(session, RuleSet, [_rule_set()], keep=True)
+    _write(session, RuleSet, [_rule_set(RULE_SET)], keep=True)
+    _write(session, PhotoRuleSet, [_rule_set(PHOTO_RULES)], keep=True)
     _write(session, ServerState, [{"name": "epoch", "value": secrets.token_hex(8)}], keep=True)
     note_index_key(session)
 
@@ -224,6 +227,6 @@ def _calendar() -> Iterable[Row]:
         yield {"day": day, "is_working": not free, "name": name if free or not name else f"{name}调休上班"}
 
 
-def _rule_set() -> Row:
-    rules = json.loads((territory.DATA / RULE_SET).read_text(encoding="utf-8"))
+def _rule_set(name: str) -> Row:
+    rules = json.loads((territory.DATA / name).read_text(encoding="utf-8"))
     return {"version": 1, "active": True, "rules": rules, "created_at": now()}

@@ -109,6 +109,8 @@ _FILES = text(
 )
 _DELETES = {
     "derivative": text("DELETE FROM derivative WHERE photo_id = ANY(:ids)"),
+    "photo_print": text("DELETE FROM photo_print WHERE photo_id = ANY(:ids)"),
+    "photo_evidence": text("DELETE FROM photo_evidence WHERE photo_id = ANY(:ids)"),
     "photo": text("DELETE FROM photo WHERE id = ANY(:ids)"),
     "keys": text("DELETE FROM subject_key WHERE subject_id = ANY(:subjects)"),
 }

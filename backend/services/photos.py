@@ -4,14 +4,14 @@ A photo is told by the id its taker gave it and by its SHA-256. `link_photos` is
 `receive_photo` for bytes that arrived; either may come first. The media room does the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from backend import jobs
 from backend.core.clock import now
@@ -20,10 +20,14 @@ from backend.core.errors import TooLarge, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.core.statements import rows
+from backend.models import PhotoLink
 from backend.services import audit, file_removal
 from backend.services.objects import object_store
 
 PROCESS_JOB = "media.process"
+ASSESS_JOB = "media.assess"
+DERIVATIVES = "derivatives/"
+"""What the keys of all derivatives begin with: a bucket can give rights by it."""
 
 ManifestEntry = Mapping[str, Any]
 """`{photo_id, sha256, size, mime}` of a record's manifest, as validated by its kind."""
@@ -139,7 +143,7 @@ def link_photos(
     links: Sequence[tuple[UUID, Sequence[ManifestEntry]]],
     device_id: UUID | None = None,
 ) -> None:
-    """Note which photos records name, for a whole batch in three statements, or four.
+    """Note which photos records name, for a whole batch in three statements, or up to five.
 
     A photo never heard of becomes `expected`, to be uploaded by `owner_id` from `device_id`. Its manifest follows a
     later one of the same owner while it is expected; once received it is never changed. A link stays when a later
@@ -173,7 +177,7 @@ def link_photos(
     pairs = sorted(
         {(source, UUID(str(entry["photo_id"])), entry["sha256"]) for source, part in links for entry in part}
     )
-    run(
+    arrived = run(
         _LINK,
         {
             "source_type": source_type.value,
@@ -183,6 +187,21 @@ def link_photos(
             "owner": owner_id,
         },
     )
+    assess_later(session, [(photo_id, str(source)) for photo_id, source in arrived])
+
+
+def assess_later(session: Session, wanted: Iterable[tuple[UUID, str]]) -> None:
+    """Ask for photos to be assessed against the entries that name them, once for each cause given with them."""
+    jobs.enqueue_many(
+        session,
+        [jobs.NewJob(ASSESS_JOB, f"{photo_id}:{cause}", {"photo_id": str(photo_id)}) for photo_id, cause in wanted],
+    )
+
+
+def assess_source_later(session: Session, *, source_type: SourceType, source_id: UUID, cause: str) -> None:
+    """The same for all photos of an entry, which has changed in what bears on them."""
+    query = select(PhotoLink.photo_id).where(PhotoLink.source_type == source_type, PhotoLink.source_id == source_id)
+    assess_later(session, [(photo_id, cause) for photo_id in session.exec(query)])
 
 
 def follow(session: Session, *, source_id: UUID, target_id: UUID) -> None:
@@ -200,7 +219,7 @@ def original_key(photo_id: UUID, sha256: str) -> str:
 
 def derivative_key(photo_id: UUID, name: str) -> str:
     """Where a derivative is kept."""
-    return f"derivatives/{photo_id.hex[-2:]}/{photo_id}-{name}"
+    return f"{DERIVATIVES}{photo_id.hex[-2:]}/{photo_id}-{name}"
 
 
 def _in_memory(content: bytes | Path) -> bytes:
@@ -257,14 +276,19 @@ _AMEND = text(
 )
 _LINK = text(
     """
-    INSERT INTO photo_link (source_type, source_id, photo_id)
-    SELECT DISTINCT :source_type, entry.source_id, photo.id
-    FROM unnest(CAST(:sources AS uuid[]), CAST(:photos AS uuid[]), CAST(:sha256 AS text[]))
-         AS entry (source_id, taken_as, sha256)
-    JOIN photo ON photo.taken_as = entry.taken_as AND (photo.owner_id = :owner OR photo.sha256 = entry.sha256)
-    WHERE photo.state = 'expected' OR photo.owner_id = :owner
-       OR NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
-    ON CONFLICT DO NOTHING
+    WITH linked AS (
+        INSERT INTO photo_link (source_type, source_id, photo_id)
+        SELECT DISTINCT :source_type, entry.source_id, photo.id
+        FROM unnest(CAST(:sources AS uuid[]), CAST(:photos AS uuid[]), CAST(:sha256 AS text[]))
+             AS entry (source_id, taken_as, sha256)
+        JOIN photo ON photo.taken_as = entry.taken_as AND (photo.owner_id = :owner OR photo.sha256 = entry.sha256)
+        WHERE photo.state = 'expected' OR photo.owner_id = :owner
+           OR NOT EXISTS (SELECT FROM photo_link WHERE photo_link.photo_id = photo.id)
+        ON CONFLICT DO NOTHING
+        RETURNING photo_id, source_id
+    )
+    SELECT photo.id, linked.source_id FROM linked JOIN photo ON photo.id = linked.photo_id
+    WHERE photo.state <> 'expected'
     """
 )
 _FOLLOW = text(

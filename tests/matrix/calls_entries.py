@@ -159,6 +159,8 @@ CALLS = {
     "media.read_copy": _photo("/thumb"),
     "media.device_completeness": Call(_own_device, places=(*WORKER_PLACES, Place.OWN)),
     "media.completeness": _of_document("/media/v1/completeness"),
+    "media.list_photos": _of_document("/media/v1/photos"),
+    "media.evidence": _of_document("/media/v1/evidence"),
     "checks.list": _of_document("/checks/v1/verdicts"),
     "checks.read": Call(_verdict, places=GRID_PLACES),
     "checks.summary": Call(lambda _: Ask("GET", "/checks/v1/summary")),

@@ -9,35 +9,20 @@ import boto3
 import httpx
 import obstore
 import pytest
-from moto.server import ThreadedMotoServer
 from obstore.exceptions import GenericError
 
 from backend.core.errors import Unavailable
 from backend.services import objects
 from backend.services.objects import ObjectMissing, ObjectStore, StoreFull, StoreUnavailable, open_store
+from tests.s3 import BUCKET, played_s3
 
-BUCKET = "zhiwang-test"
 KEY = "originals/0a/photo-1.jpg"
 
 
 @pytest.fixture(scope="module")
 def s3_location() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }
-    before = dict(os.environ)
-    os.environ |= settings
-    boto3.client("s3", region_name="us-east-1", endpoint_url=settings["AWS_ENDPOINT_URL"]).create_bucket(Bucket=BUCKET)
-    yield f"s3://{BUCKET}/media"
-    os.environ.clear()
-    os.environ |= before
-    server.stop()
+    with played_s3() as location:
+        yield location
 
 
 @pytest.fixture(params=["local", "s3"])

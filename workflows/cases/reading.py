@@ -3,7 +3,7 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from backend.services.case_numbers import case_number
 from backend.services.scope import below
 from backend.services.sealing import open_values
 from backend.services.sessions import Caller
+from backend.services.thumbnails import Source, Thumbnail, thumbnails
 from workflows.cases import rules
 from workflows.cases.schemas import (
     AllowedAction,
@@ -77,7 +78,10 @@ def list_cases(
         .limit(limit + 1)
     ).all()
     moment = now()
-    lines = [CaseLine(**_line(case, verdict.kind, standard, moment)) for case, verdict, standard in rows[:limit]]
+    pictures = thumbnails(session, {(case.source_type, case.source_id) for case, *_ in rows[:limit]})
+    lines = [
+        CaseLine(**_line(case, verdict.kind, standard, moment, pictures)) for case, verdict, standard in rows[:limit]
+    ]
     return CasePage(cases=lines, next=_cursor(rows[limit - 1][0]) if len(rows) > limit else None)
 
 
@@ -94,7 +98,8 @@ def detail(session: Session, *, caller: Caller, case: Case) -> CaseDetail:
     verdict = session.get_one(Verdict, case.verdict_id)
     standard = session.get_one(RegistrationStandard, (case.standard_scheme, case.standard_code))
     moment = now()
-    line = _line(case, verdict.kind, standard, moment)
+    pictures = thumbnails(session, [(case.source_type, case.source_id)])
+    line = _line(case, verdict.kind, standard, moment, pictures)
     line["source"].merged_into = _merged_into(session, case)
     return CaseDetail(
         **line,
@@ -169,7 +174,9 @@ def _totals(counted: Iterable[Counted]) -> dict[str, Any]:
     }
 
 
-def _line(case: Case, kind: Kind, standard: RegistrationStandard, moment: datetime) -> dict[str, Any]:
+def _line(
+    case: Case, kind: Kind, standard: RegistrationStandard, moment: datetime, pictures: Mapping[Source, Thumbnail]
+) -> dict[str, Any]:
     assert case.seq is not None
     return {
         **case.model_dump(include=set(CaseLine.model_fields) & set(Case.model_fields)),
@@ -178,6 +185,7 @@ def _line(case: Case, kind: Kind, standard: RegistrationStandard, moment: dateti
         "standard_name": standard.name,
         "urgent": standard.urgent,
         "overdue": case.deadline_at < (case.closed_at or moment),
+        "thumbnail": pictures.get((case.source_type, case.source_id)),
     }
 
 

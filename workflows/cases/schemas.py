@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from backend.core.enums import CaseState, ClockKind, Kind, SourceType, VerdictKind
+from backend.services.thumbnails import Thumbnail
 from workflows.cases.rules import Action, CaseOutcome, Need
 
 MAX_NOTE = 2000
@@ -87,6 +88,7 @@ class CaseLine(BaseModel):
                     "opened_at": "2026-11-23T10:30:00Z",
                     "closed_at": None,
                     "outcome": None,
+                    "thumbnail": None,
                 }
             ]
         }
@@ -110,6 +112,7 @@ class CaseLine(BaseModel):
     opened_at: datetime
     closed_at: datetime | None
     outcome: str | None
+    thumbnail: Thumbnail | None
 
 
 class CasePage(BaseModel):

@@ -17,7 +17,7 @@ from backend.core.enums import CaseState
 from backend.core.errors import NotFound, PreconditionFailed
 from backend.core.ids import new_id
 from backend.models import Case, CaseStep, Department, RegistrationStandard, Verdict
-from backend.services import audit
+from backend.services import audit, photos
 from backend.services.documents import merged_ids
 from backend.services.sealing import seal_value
 from backend.services.sessions import Caller
@@ -221,6 +221,7 @@ def _open(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDec
     session.add(case)
     session.flush()
     _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=moment)
+    photos.assess_source_later(session, source_type=case.source_type, source_id=case.source_id, cause=str(case.id))
 
 
 def _similar_case(session: Session, case: Case, entry: Entry) -> UUID | None:

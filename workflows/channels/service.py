@@ -19,7 +19,7 @@ from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.kinds.geodesy import SCALE
 from backend.models import Citizen, PhotoLink, Report, WechatMessage
-from backend.services import audit, territory
+from backend.services import audit, photos, territory
 from backend.services.sealing import seal_value
 from workflows.channels import drafts, rules, wishes
 from workflows.channels.keywords import keywords
@@ -179,6 +179,7 @@ def _submit(session: Session, report: Report, draft: Draft) -> None:
         source_id=str(report.id),
         source_version=report.version,
     )
+    photos.assess_source_later(session, source_type=SourceType.REPORT, source_id=report.id, cause="submitted")
     _audit(session, "report_submitted", "report", report.id)
     _tell(session, report, "report_submitted", key=f"report:{report.id}:submitted")
 
