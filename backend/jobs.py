@@ -6,7 +6,7 @@ together with `finish`, so its effects and the end of the job commit or vanish t
 can run twice; what makes a second run harmless is a unique constraint on each effect, never the message that woke it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from backend.core.settings import get_settings
 from backend.core.statements import execute
 
 Handler = Callable[..., None]
+BatchHandler = Callable[[Session, Sequence[Mapping[str, Any]]], Mapping[int, str]]
 Waker = Callable[[frozenset[str]], None]
 
 FIRST_BACKOFF = timedelta(seconds=2)
@@ -48,6 +49,7 @@ class Claimed:
 
 
 _handlers: dict[str, Handler] = {}
+_batch_handlers: dict[str, BatchHandler] = {}
 _waker: Waker | None = None
 
 
@@ -61,6 +63,27 @@ def handler(name: str) -> Callable[[Handler], Handler]:
         return function
 
     return register
+
+
+def batch_handler(name: str) -> Callable[[BatchHandler], BatchHandler]:
+    """Register what takes many jobs called `name` in one transaction, beside the handler of one.
+
+    It is called with their payloads, and gives the reason of each that can never succeed, by position. Only first
+    attempts are made together; where one fails, all of them are made one by one by the handler.
+    """
+
+    def register(function: BatchHandler) -> BatchHandler:
+        if name in _batch_handlers:
+            raise ValueError(f"two batch handlers for {name}")
+        _batch_handlers[name] = function
+        return function
+
+    return register
+
+
+def batch_handler_of(name: str) -> BatchHandler | None:
+    """The function registered for many jobs of a name, None where they are made one by one."""
+    return _batch_handlers.get(name)
 
 
 def handler_of(name: str) -> Handler:
@@ -146,6 +169,23 @@ def start(session: Session, job: Claimed) -> Claimed | None:
     """
     row = session.connection().execute(_START, {"id": job.id, "fence": job.fence, "lease": _lease(now())}).first()
     return replace(job, attempts=row.attempts) if row else None
+
+
+def start_many(session: Session, batch: Sequence[Claimed]) -> list[Claimed]:
+    """`start` for many with one statement; those whose lease went to another worker are left out."""
+    given = {**_named(batch), "lease": _lease(now())}
+    attempts = {row.id: row.attempts for row in session.connection().execute(_START_MANY, given)}
+    return [replace(job, attempts=attempts[job.id]) for job in batch if job.id in attempts]
+
+
+def finish_many(session: Session, batch: Sequence[Claimed]) -> bool:
+    """`finish` for many with one statement. False where any lease went to another worker, so roll back."""
+    done = session.connection().execute(_FINISH_MANY, {**_named(batch), "now": now()})
+    return done.rowcount == len(batch)
+
+
+def _named(batch: Sequence[Claimed]) -> dict[str, Any]:
+    return {"ids": [job.id for job in batch], "fences": [job.fence for job in batch]}
 
 
 def release(session: Session, held: Sequence[Claimed]) -> None:
@@ -258,6 +298,14 @@ _START = text(
     RETURNING attempts
     """
 )
+_MINE = """
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS mine (id, fence)
+    WHERE job.id = mine.id AND job.fence = mine.fence AND job.state = 'running'
+"""
+_START_MANY = text(
+    f"UPDATE job SET attempts = attempts + 1, lease_until = :lease {_MINE} RETURNING job.id, job.attempts"
+)
+_FINISH_MANY = text(f"UPDATE job SET state = 'done', finished_at = :now, lease_until = NULL {_MINE}")
 _RELEASE = text(
     """
     UPDATE job SET state = 'ready', lease_until = NULL

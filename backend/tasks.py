@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Self
 
 from celery import Celery
@@ -24,6 +25,8 @@ from backend.core.logging import get_logger, log_context
 from backend.core.settings import get_settings
 
 BATCH = 20
+TOGETHER = 100
+"""Jobs that are claimed at once, one by one and where a handler takes many."""
 LONGEST_TURN_S = 60.0
 PRUNE_EVERY_S = 3600
 PRUNED_AT_ONCE = 50_000
@@ -127,17 +130,55 @@ def run_batch(name: str, *, end: float = math.inf) -> int:
     """
     engine = engine_for("zw_worker")
     with transaction(engine) as session:
-        batch = jobs.claim(session, name, limit=BATCH)
+        batch = jobs.claim(session, name, limit=TOGETHER if jobs.batch_handler_of(name) else BATCH)
     with LeaseKeeper(batch) as keeper:
-        for position, job in enumerate(batch):
+        left = run_together(name, batch) if time.monotonic() <= end else batch
+        for position, job in enumerate(left):
             if time.monotonic() > end:
                 with transaction(engine) as session:
-                    jobs.release(session, batch[position:])
+                    jobs.release(session, left[position:])
                 break
             with log_context(job_id=str(job.id), job=job.name, request_id=job.request_id or ""):
                 run_one(job)
             keeper.let_go(job)
     return len(batch)
+
+
+def run_together(name: str, batch: Sequence[jobs.Claimed]) -> list[jobs.Claimed]:
+    """Make first attempts in one transaction for each request that asked for them, where a handler takes many.
+
+    Gives the jobs that are still to be run. A job that kills its worker costs its batch-mates one attempt, once: later
+    attempts are made one by one.
+    """
+    handler = jobs.batch_handler_of(name)
+    if handler is None:
+        return list(batch)
+    first = [job for job in batch if job.attempts == 0]
+    for request_id, asked in groupby(first, key=lambda job: job.request_id or ""):
+        with log_context(job=name, request_id=request_id):
+            with transaction(engine_for("zw_worker")) as session:
+                started = jobs.start_many(session, list(asked))
+            if not _done_together(handler, started):
+                for job in started:
+                    with log_context(job_id=str(job.id)):
+                        run_started(job)
+    return [job for job in batch if job.attempts > 0]
+
+
+def _done_together(handler: jobs.BatchHandler, started: Sequence[jobs.Claimed]) -> bool:
+    """Whether all are done, or dead for a reason of their own. False: nothing was changed."""
+    try:
+        with Session(engine_for("zw_worker")) as session:
+            refused = handler(session, [job.payload for job in started])
+            if not jobs.finish_many(session, [job for place, job in enumerate(started) if place not in refused]):
+                return False
+            for place, reason in sorted(refused.items()):
+                jobs.fail(session, started[place], reason=reason, final=True)
+            session.commit()
+    except Exception as error:  # which of them it was shows when each is run alone
+        log.warning("batch failed, running one by one", jobs=len(started), exc_info=error)
+        return False
+    return True
 
 
 def run_one(job: jobs.Claimed) -> None:

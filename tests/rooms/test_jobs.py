@@ -1,6 +1,7 @@
 """Durable jobs: written with the data, leased with a fence, dead-lettered with a reason, never lost or doubled."""
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from backend import jobs, tasks
 from backend.core.clock import now
 from backend.core.db import engine_for, transaction
 from backend.core.errors import NotFound
+from backend.core.logging import log_context
 from backend.core.settings import get_settings
 from tests.world import until
 
@@ -195,6 +197,90 @@ def test_a_job_that_kills_its_worker_every_time_is_buried(database: str) -> None
         _pass_time(timedelta(hours=1))
     assert _claim() == []
     assert (_row().state, _row().reason) == ("dead", "worker_lost")
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch, handled: dict[str, Any]) -> list[int]:
+    """The sizes of the batches that a batch handler of the same jobs took; `refuses` of a payload is its reason."""
+    sizes: list[int] = []
+
+    def handle_many(session: Session, payloads: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+        sizes.append(len(payloads))
+        for payload in payloads:
+            jobs.handler_of(NAME)(session, **payload)
+        return {place: payload["refuses"] for place, payload in enumerate(payloads) if "refuses" in payload}
+
+    monkeypatch.setitem(jobs._batch_handlers, NAME, handle_many)
+    return sizes
+
+
+def test_first_attempts_of_one_request_are_made_together(
+    database: str, handled: dict[str, Any], together: list[int]
+) -> None:
+    for request_id, number in (("one", 3), ("two", 2)):
+        with log_context(request_id=request_id):
+            for place in range(number):
+                _enqueue(key=f"{request_id}-{place}")
+    assert tasks.run_batch(NAME) == 5
+    assert together == [3, 2], "each with the id of its own request in the trail"
+    assert set(_states().values()) == {("done", 1)}
+
+
+def test_of_a_batch_only_what_can_never_succeed_dies(
+    database: str, handled: dict[str, Any], together: list[int]
+) -> None:
+    _enqueue(key="good")
+    _enqueue(key="bad", refuses="no_such_row")
+    assert tasks.run_batch(NAME) == 2
+    assert _states() == {"good": ("done", 1), "bad": ("dead", 1)}
+    assert together == [2]
+
+
+def test_a_batch_that_fails_is_made_one_by_one_and_keeps_nothing(
+    database: str, handled: dict[str, Any], together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_for_poison(session: Session, **payload: Any) -> None:
+        session.connection().execute(text("INSERT INTO server_state VALUES (:key, 'x')"), {"key": payload["key"]})
+        if payload["key"] == "poison":
+            raise RuntimeError
+
+    monkeypatch.setitem(jobs._handlers, NAME, fail_for_poison)
+    for key in ("good", "poison", "late"):
+        with transaction(engine_for("zw_api")) as session:
+            jobs.enqueue_many(session, [jobs.NewJob(NAME, key, {"key": key})])
+    assert tasks.run_batch(NAME) == 3
+    assert together == [3]
+    assert _states() == {"good": ("done", 1), "poison": ("ready", 1), "late": ("done", 1)}
+    with Session(engine_for("zw_worker")) as session:
+        kept = session.connection().execute(text("SELECT name FROM server_state WHERE value = 'x'")).scalars().all()
+    assert sorted(kept) == ["good", "late"]
+
+
+def test_a_batch_whose_lease_went_elsewhere_is_not_finished(
+    database: str, handled: dict[str, Any], together: list[int]
+) -> None:
+    for key in ("a", "b"):
+        _enqueue(key=key)
+    batch = _claim()
+    with transaction(engine_for("zw_worker")) as session:
+        session.connection().execute(text("UPDATE job SET fence = fence + 1 WHERE key = 'a'"))
+        assert [job.id for job in jobs.start_many(session, batch)] == [batch[1].id]
+        assert not jobs.finish_many(session, batch)
+
+
+def test_a_batch_that_kills_its_worker_costs_each_one_attempt(
+    database: str, handled: dict[str, Any], together: list[int]
+) -> None:
+    for number in range(3):
+        _enqueue(key=str(number), number=number)
+    handled["raises"] = _WorkerKilled()
+    with pytest.raises(_WorkerKilled):
+        tasks.run_batch(NAME)
+    handled["raises"] = None
+    _pass_time(timedelta(hours=1))
+    assert tasks.run_batch(NAME) == 3
+    assert together == [3], "later attempts are made one by one"
+    assert set(_states().values()) == {("done", 2)}
 
 
 class _WorkerKilled(BaseException):
