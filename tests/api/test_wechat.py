@@ -76,21 +76,25 @@ def test_a_retry_under_a_new_signature_is_known_by_its_msgid(api: TestClient, se
 
 
 @pytest.mark.parametrize("changed", ["msg_signature", "nonce", "timestamp"])
-def test_a_forged_call_is_refused_and_leaves_nothing(api: TestClient, sender: WechatSender, changed: str) -> None:
+def test_a_forged_call_is_refused_and_leaves_nothing(
+    untouched_api: TestClient, sender: WechatSender, changed: str
+) -> None:
     call = sender.text(OPENID, "垃圾")
-    refused(post(api, call, **{changed: call.params[changed] + "0"}), 403, "wechat_signature")
+    refused(post(untouched_api, call, **{changed: call.params[changed] + "0"}), 403, "wechat_signature")
     assert stored() == 0
 
 
-def test_an_unsigned_call_is_refused(api: TestClient, sender: WechatSender) -> None:
-    refused(api.post("/channels/wechat", content=sender.text(OPENID, "x").body), 403, "wechat_signature")
-    refused(api.post("/channels/wechat", content=b"<xml><Content>x</Content></xml>"), 403, "wechat_signature")
+def test_an_unsigned_call_is_refused(untouched_api: TestClient, sender: WechatSender) -> None:
+    refused(untouched_api.post("/channels/wechat", content=sender.text(OPENID, "x").body), 403, "wechat_signature")
+    refused(untouched_api.post("/channels/wechat", content=b"<xml><Content>x</Content></xml>"), 403, "wechat_signature")
 
 
 @pytest.mark.parametrize("away", [-301, 301])
-def test_a_recorded_call_is_refused_once_the_window_is_over(api: TestClient, sender: WechatSender, away: int) -> None:
+def test_a_recorded_call_is_refused_once_the_window_is_over(
+    untouched_api: TestClient, sender: WechatSender, away: int
+) -> None:
     call = sender.sealed(b"<xml><FromUserName>o</FromUserName></xml>", at=now() + timedelta(seconds=away * 1.1))
-    refused(post(api, call), 403, "wechat_stale")
+    refused(post(untouched_api, call), 403, "wechat_stale")
     assert stored() == 0
 
 
@@ -103,18 +107,20 @@ def test_a_recorded_call_is_refused_once_the_window_is_over(api: TestClient, sen
         b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><xml><FromUserName>&b;</FromUserName></xml>',
     ],
 )
-def test_a_signed_message_that_is_none_is_malformed(api: TestClient, sender: WechatSender, xml: bytes) -> None:
-    refused(post(api, sender.sealed(xml)), 400, "wechat_malformed")
+def test_a_signed_message_that_is_none_is_malformed(
+    untouched_api: TestClient, sender: WechatSender, xml: bytes
+) -> None:
+    refused(post(untouched_api, sender.sealed(xml)), 400, "wechat_malformed")
     assert stored() == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"<xml>", b'<!DOCTYPE x [<!ENTITY a "a">]><xml>&a;</xml>'])
-def test_a_body_that_is_no_envelope_is_malformed(api: TestClient, body: bytes) -> None:
-    refused(api.post("/channels/wechat", content=body), 400, "wechat_malformed")
+def test_a_body_that_is_no_envelope_is_malformed(untouched_api: TestClient, body: bytes) -> None:
+    refused(untouched_api.post("/channels/wechat", content=body), 400, "wechat_malformed")
 
 
-def test_a_body_larger_than_any_message_is_not_read(api: TestClient) -> None:
-    refused(api.post("/channels/wechat", content=b"<" * 70_000), 413, "too_large")
+def test_a_body_larger_than_any_message_is_not_read(untouched_api: TestClient) -> None:
+    refused(untouched_api.post("/channels/wechat", content=b"<" * 70_000), 413, "too_large")
 
 
 def test_without_an_account_the_hook_says_so(

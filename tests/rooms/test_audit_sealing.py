@@ -150,9 +150,7 @@ def test_few_entries_wait_until_one_is_old_enough(trail: TrailOfTest) -> None:
 
 @pytest.mark.parametrize("role", ["zw_api", "zw_worker"])
 @pytest.mark.parametrize("table", ["audit_batch", "audit_seal", "audit_drop"])
-def test_seals_and_batches_can_only_be_appended_and_only_by_the_worker(
-    trail: TrailOfTest, role: Role, table: str
-) -> None:
+def test_seals_and_batches_can_only_be_appended_and_only_by_the_worker(untouched: str, role: Role, table: str) -> None:
     rights = text(
         "SELECT p, has_table_privilege(:table, p) FROM unnest(ARRAY['INSERT','UPDATE','DELETE','TRUNCATE']) p"
     )

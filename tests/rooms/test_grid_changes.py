@@ -226,31 +226,29 @@ def test_a_case_goes_with_its_record(world: World, old: str) -> None:
     assert one("SELECT grid_id FROM document WHERE id = :id", id=case_id) == news[1].id
 
 
-@pytest.mark.parametrize(
-    ("because", "sources", "target", "default"),
-    [
-        ("no_grids", [], NewGrid("440310001001911", "x"), "440310001001911"),
-        ("source_unknown", ["440310001001999"], NewGrid("440310001001911", "x"), "440310001001911"),
-        ("default_no_target", None, NewGrid("440310001001911", "x"), "440310001001912"),
-        ("community_unknown", None, NewGrid("999999999999911", "x"), "999999999999911"),
-        (
-            "polygon_bad",
-            None,
-            NewGrid("440310001001911", "x", {"type": "Point", "coordinates": [1, 2]}),
-            "440310001001911",
-        ),
-        ("polygon_bad", None, NewGrid("440310001001911", "x", {"type": "Polygon"}), "440310001001911"),
-        ("worker_unknown", None, NewGrid("440310001001911", "x", None, ["nobody"]), "440310001001911"),
-    ],
-)
-def test_a_plan_that_makes_no_sense_changes_nothing(
-    old: str, because: str, sources: list[str] | None, target: NewGrid, default: str
-) -> None:
-    with pytest.raises(GridChangeRefused) as refusal:
-        change([old] if sources is None else sources, [target], default)
-    assert refusal.value.extra["because"] == because
-    assert one("SELECT count(*) FROM grid_change") == 0
-    assert one("SELECT count(*) FROM grid WHERE id = :id", id=target.id) == 0
+NO_SENSE: list[tuple[str, list[str] | None, NewGrid, str]] = [
+    ("no_grids", [], NewGrid("440310001001911", "x"), "440310001001911"),
+    ("source_unknown", ["440310001001999"], NewGrid("440310001001911", "x"), "440310001001911"),
+    ("default_no_target", None, NewGrid("440310001001911", "x"), "440310001001912"),
+    ("community_unknown", None, NewGrid("999999999999911", "x"), "999999999999911"),
+    (
+        "polygon_bad",
+        None,
+        NewGrid("440310001001911", "x", {"type": "Point", "coordinates": [1, 2]}),
+        "440310001001911",
+    ),
+    ("polygon_bad", None, NewGrid("440310001001911", "x", {"type": "Polygon"}), "440310001001911"),
+    ("worker_unknown", None, NewGrid("440310001001911", "x", None, ["nobody"]), "440310001001911"),
+]
+
+
+def test_a_plan_that_makes_no_sense_changes_nothing(old: str) -> None:
+    for because, sources, target, default in NO_SENSE:
+        with pytest.raises(GridChangeRefused) as refusal:
+            change([old] if sources is None else sources, [target], default)
+        assert refusal.value.extra["because"] == because
+        assert one("SELECT count(*) FROM grid_change") == 0
+        assert one("SELECT count(*) FROM grid WHERE id = :id", id=target.id) == 0
 
 
 def test_a_grid_is_changed_once_at_a_time(old: str) -> None:

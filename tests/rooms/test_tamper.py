@@ -10,7 +10,7 @@ from bench.tamper import build, honest, tamper
 from bench.tampering import TAMPERINGS
 from tests.rooms.audit_builders import superuser_engine
 
-NUMBER = 200
+NUMBER = 100
 
 
 def test_tamperings_are_detected_and_located(
