@@ -122,10 +122,17 @@ attack-tokens: $(VENV)/.stamp-test ## 攻击登录与令牌 · attack logins and
 simulate-rxdb: $(VENV)/.stamp-test ## 真实 RxDB 客户端的随机历史（SEEDS=50）· random histories of real RxDB clients
 	@exec $(PY) -m bench.simulate_rxdb --seeds $(or $(SEEDS),50) --first $(or $(FIRST),0)
 
-.PHONY: bench-media media-corpora media-faults
+.PHONY: bench-media bench-twins media-corpora media-faults
 bench-media: $(VENV)/.stamp-test ## 照片处理与上传的速度：对比 Pillow、pyvips、sharp、裸写盘 · photos next to Pillow, pyvips, sharp, and bare writing
 	@$(PY) -m bench.media $(ARGS)
 	@exec $(PY) -m bench.media_uploads $(UPLOAD_ARGS)
 
 media-faults: $(VENV)/.stamp-test ## 坏线路上传照片，服务随时被杀（UPLOADS=200）· photos over a line that breaks, to servers that are killed
 	@exec $(PY) -m bench.media_faults --uploads $(or $(UPLOADS),200) $(ARGS)
+
+media-corpora: $(VENV)/.stamp-test ## 一个文件夹里的图片逐个走完照片流程（DIR=目录）· every file of a folder goes the way of a photo
+	@test -n "$(DIR)" || { echo "✗ make media-corpora DIR=图片目录 · DIR=a folder of pictures"; exit 1; }
+	@exec $(PY) -m bench.media_corpora "$(DIR)"
+
+bench-twins: $(VENV)/.stamp-test ## 在一百万张照片里查重的速度 · how the search for the likes of a photo grows
+	@exec $(PY) -m bench.media_twins $(ARGS)

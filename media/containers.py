@@ -19,6 +19,9 @@ _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = 0xDA, 0xD9
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+MOST_SCANS = 100
+"""Cameras write one scan, progressive encoders about ten. Each has to be gone through for all pixels."""
+
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis"})
 
 
@@ -56,7 +59,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
     Thumbnails inside application segments have end markers of their own and are stepped over with their segment.
     """
     size: tuple[int, int] | None = None
-    scanned = False
+    scans = 0
     position = 2
     while True:
         found = _END_OF_SCAN.search(content, position)
@@ -74,9 +77,9 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
             raise Unusable(Failure.TRUNCATED)
         if marker in _FRAMES and size is None:
             size = _frame_size(content[position : position + length])
-        scanned |= marker == _SCAN
+        scans += marker == _SCAN
         position += max(length, 2)
-    if size is None or not scanned:
+    if size is None or not 1 <= scans <= MOST_SCANS:
         raise Unusable(Failure.BROKEN)
     return size
 

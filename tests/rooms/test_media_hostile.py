@@ -10,7 +10,7 @@ from PIL import Image
 
 from media.rules import Failure, Unusable
 from media.sandbox import Decoder
-from tests.rooms.media_samples import SECRET, carried, flood, gradient, jpeg, png, webp
+from tests.rooms.media_samples import SECRET, carried, flood, gradient, heic, jpeg, png, webp
 
 SECONDS_A_FILE = 5.0
 SCRIPT = b"<?php system($_GET[0]); ?><script>alert(1)</script>" + SECRET
@@ -50,6 +50,51 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def many_scans() -> bytes:
+    """A progressive JPEG of many pixels whose last scan comes again and again: cheap to send, dear to decode."""
+    out = BytesIO()
+    Image.new("L", (6000, 6000), 128).save(out, "JPEG", progressive=True, quality=30)
+    whole = out.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * 400 + whole[-2:]
+
+
+def wide_webp() -> bytes:
+    """A WebP of few bytes that states the largest canvas there is."""
+    whole = bytearray(webp(64, 48))
+    place = whole.index(b"VP8X") + 12
+    whole[place : place + 6] = b"\xff\xff\xff" * 2
+    return bytes(whole)
+
+
+def wide_heic() -> bytes:
+    """A HEIC of few bytes that states a very large picture."""
+    whole = bytearray(heic(64, 48))
+    place = whole.index(b"ispe") + 8
+    whole[place : place + 8] = (60_000).to_bytes(4) * 2
+    return bytes(whole)
+
+
+def many_frames() -> bytes:
+    out = BytesIO()
+    frames = [gradient(32, 24, "P") for _ in range(300)]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
+def lying_exif() -> bytes:
+    """Tags that state a moment before time, a place off the globe, a size and an orientation that cannot be."""
+    tags = Image.Exif()
+    tags[0x0112], tags[0x0100], tags[0x0101] = 77, 4_000_000_000, 4_000_000_000
+    detail = tags.get_ifd(0x8769)
+    detail[0x9003], detail[0xA002] = "0000:00:00 00:00:00", 4_000_000_000
+    place = tags.get_ifd(0x8825)
+    place[1], place[2], place[3], place[4] = "N", (900.0, 99.0, 99.0), "E", (9e9, 0.0, 0.0)
+    out = BytesIO()
+    gradient(64, 48).save(out, "JPEG", exif=tags)
+    return out.getvalue()
+
+
 def animated(count: int) -> bytes:
     out = BytesIO()
     frames = [gradient(64, 48, "L") for _ in range(count)]
@@ -65,6 +110,11 @@ REFUSED = {
     "png of 400 megapixels in few bytes": (flood(20_000, 20_000), Failure.TOO_MANY_PIXELS),
     "jpeg that states 65,500 pixels a side": (stated_size(65_500, 65_500), Failure.TOO_MANY_PIXELS),
     "png with a text bomb": (with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(100_000_000), 9)), Failure.BROKEN),
+    "jpeg of many scans, dear to decode": (many_scans(), Failure.BROKEN),
+    "heic cut": (heic()[:-20], Failure.TRUNCATED),
+    "webp of few bytes that states 16 million pixels a side": (wide_webp(), Failure.TOO_MANY_PIXELS),
+    "heic of few bytes that states 60,000 pixels a side": (wide_heic(), Failure.TOO_MANY_PIXELS),
+    "gif of many frames": (many_frames(), Failure.UNSUPPORTED),
     "script that begins like a gif": (b"GIF89a/*" + SCRIPT, Failure.UNSUPPORTED),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", Failure.UNSUPPORTED),
     "zip": (ZIP_END, Failure.UNSUPPORTED),
@@ -77,6 +127,8 @@ KEPT = {
     "jpeg within a jpeg": jpeg() + jpeg(32, 24),
     "png with a script in a private chunk": with_chunk(b"teSt", SCRIPT),
     "png that is animated": animated(12),
+    "heic and zip and script in one": heic(64, 48) + ZIP_END + SCRIPT,
+    "jpeg whose tags lie": lying_exif(),
 }
 
 
@@ -100,6 +152,11 @@ def test_what_hides_in_a_photo_does_not_reach_its_copies(content: bytes, decoder
         with Image.open(BytesIO(copy.content)) as image:
             image.load()
             assert image.size == (copy.width, copy.height)
+
+
+def test_tags_that_lie_make_no_claims(decoder: Decoder) -> None:
+    claims = decoder.decode(lying_exif()).claims
+    assert (claims.taken_at, claims.lat, claims.lon) == (None, None, None)
 
 
 def test_more_packed_rows_than_stated_are_not_unpacked(decoder: Decoder) -> None:
