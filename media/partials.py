@@ -8,6 +8,7 @@ the offset (`media.uploads`) is the second wall.
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from media.errors import UploadBusy, UploadGone
 READ_BYTES = 1024 * 1024
 PART, WHOLE = ".part", ".whole"
 OPENED_AT_MOST = 3
+POLL_SECONDS = 0.02
 
 
 def folder() -> Path:
@@ -126,6 +128,14 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def wait_for_writer(upload_id: UUID, *, seconds: float) -> None:
+    """Wait until nobody writes to an upload, for so long at most: its last request may have ended a moment ago."""
+    end = time.monotonic() + seconds
+    with suppress(FileNotFoundError), path_of(upload_id).open("rb") as file:
+        while not _lock(file.fileno()) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
 
 def remove_partial(upload_id: UUID) -> None:

@@ -6,6 +6,7 @@ Soft limits: two creations at the same moment may pass together, which no disk m
 import shutil
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session
@@ -22,17 +23,20 @@ DAY = timedelta(hours=24)
 WAIT_SECONDS = 600
 
 
-def take_place(session: Session, *, owner_id: UUID, declared: Declared) -> Sequence[UUID]:
+def take_place(session: Session, *, owner_id: UUID, declared: Declared, only_begun: bool) -> Sequence[UUID]:
     """Refuse what would be too much, before its first byte: `UploadQuota` for the account, `StoreFull` for all.
 
     What the account had begun of the same photo is forgotten, and does not count; gives the ids of those uploads.
+    Where the upload is `only_begun`, the commit does not wait for the disk: should the database lose it in a crash, the
+    client begins again, and whatever counts is committed later.
     """
     settings = get_settings()
     if shutil.disk_usage(folder()).free < declared.size + settings.min_free_bytes:
         raise StoreFull
     moment = now()
-    given = {"owner": owner_id, "photo": declared.photo_id, "sha256": declared.sha256}
-    ((begun, waiting, total),) = rows(session, _TAKE_PLACE, {**given, "now": moment, "since": moment - DAY})
+    given: dict[str, Any] = {"owner": owner_id, "photo": declared.photo_id, "sha256": declared.sha256}
+    given |= {"now": moment, "since": moment - DAY, "only_begun": only_begun}
+    ((begun, waiting, total, _),) = rows(session, _TAKE_PLACE, given)
     if waiting >= settings.max_open_uploads:
         raise UploadQuota(retry_after=WAIT_SECONDS, max_open=settings.max_open_uploads)
     if total + declared.size > settings.max_upload_bytes_per_day:
@@ -49,7 +53,8 @@ _TAKE_PLACE = """
     )
     SELECT (SELECT array_agg(id) FROM begun),
            count(*) FILTER (WHERE NOT finished AND expires_at > %(now)s),
-           coalesce(sum(length) FILTER (WHERE created_at > %(since)s), 0)
+           coalesce(sum(length) FILTER (WHERE created_at > %(since)s), 0),
+           CASE WHEN %(only_begun)s THEN set_config('synchronous_commit', 'off', true) END
     FROM upload
     WHERE owner_id = %(owner)s
       AND NOT (photo_id = %(photo)s AND declared ->> 'sha256' = %(sha256)s AND NOT finished)

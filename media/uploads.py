@@ -57,6 +57,8 @@ class Append:
     durable: int
     position: int
     digest: "hashlib._Hash | None" = None
+    whole_digest: "hashlib._Hash | None" = None
+    """Of all bytes so far, where they all came in this request."""
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -74,8 +76,12 @@ class Append:
             raise UploadTooLong(length=self.upload.length)
         self.file.write(block, self.position)
         self.position += len(block)
-        if self.digest is not None:
-            self.digest.update(block)
+        for digest in filter(None, (self.digest, self.whole_digest)):
+            digest.update(block)
+
+    def sha256(self) -> str:
+        """The digest of all bytes; they are read again where a part of them came earlier."""
+        return self.whole_digest.hexdigest() if self.whole_digest else self.file.sha256()
 
     def close(self) -> None:
         """Give the lock back; bytes that were not saved are cut off by whoever comes next."""
@@ -90,7 +96,7 @@ def create(session: Session, *, owner_id: UUID, declared: Declared, device_id: U
     """
     check_size(declared.size)
     check_photo(session, photo_id=declared.photo_id, owner_id=owner_id, sha256=declared.sha256)
-    for begun in take_place(session, owner_id=owner_id, declared=declared):
+    for begun in take_place(session, owner_id=owner_id, declared=declared, only_begun=True):
         after_commit(session, partial(remove_partial, begun))
     return _insert(session, owner_id, device_id, declared)
 
@@ -138,18 +144,20 @@ def begin(
         file.close()
         raise
     session.expunge(upload)
-    return Append(upload, file, checksum, durable=offset, position=offset, digest=_digest(checksum))
+    return _append(upload, file, checksum, offset)
 
 
 def begin_new(upload: Upload, *, checksum: Checksum | None, announced: int | None) -> Append:
     """As `begin`, for one that the same request has created: nobody else has heard of it."""
     if (announced or 0) > upload.length:
         raise UploadTooLong(length=upload.length)
-    return Append(upload, Partial(upload.id), checksum, durable=0, position=0, digest=_digest(checksum))
+    return _append(upload, Partial(upload.id), checksum, 0)
 
 
-def _digest(checksum: Checksum | None) -> "hashlib._Hash | None":
-    return hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+def _append(upload: Upload, file: Partial, checksum: Checksum | None, offset: int) -> Append:
+    digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+    whole = hashlib.sha256() if offset == 0 else None
+    return Append(upload, file, checksum, durable=offset, position=offset, digest=digest, whole_digest=whole)
 
 
 def save(session: Session, append: Append) -> None:
@@ -173,7 +181,6 @@ def settle(session: Session, append: Append, *, cut: bool) -> ZhiwangError | Non
         return None
     if append.upload.finished:
         return None
-    append.file.flush(new=append.durable == 0)
     return _finish(session, append)
 
 
@@ -194,7 +201,7 @@ def receive_whole(
     except BadHeader as error:
         raise UploadHeaderInvalid(str(error)) from error
     check_size(size)
-    for begun in take_place(session, owner_id=owner_id, declared=declared):
+    for begun in take_place(session, owner_id=owner_id, declared=declared, only_begun=False):
         after_commit(session, partial(remove_partial, begun))
     with kept(file) as (path, sha256):
         if sha256 != declared.sha256:
@@ -234,8 +241,11 @@ def _insert(
 
 
 def _finish(session: Session, append: Append) -> ZhiwangError | None:
-    """Turn all bytes into a photo, in the transaction that commits the last offset."""
-    upload, sha256 = append.upload, append.file.sha256()
+    """Turn all bytes into a photo, in the transaction that commits the last offset.
+
+    The store flushes what it takes over to disk; the folder of uploads, which this file is about to leave, need not be.
+    """
+    upload, sha256 = append.upload, append.sha256()
     after_commit(session, append.file.remove)
     if sha256 != upload.declared["sha256"]:
         _forget(session, upload, action="upload.refused", code=PhotoChecksumMismatch.code)

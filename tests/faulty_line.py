@@ -6,6 +6,7 @@ happens then. The line may also be slow, and lose connections by chance. It coun
 
 import contextlib
 import random
+import select
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ from typing import Self
 PIECE_BYTES = 16 * 1024
 HEAD_END = b"\r\n\r\n"
 PATIENCE_SECONDS = 60.0
+REFUSED_SECONDS = 0.3
 
 
 class Kind(StrEnum):
@@ -200,11 +202,23 @@ class Line:
         passed = bytearray()
         self._to_server(server, port, request.head)
         while len(passed) < limit:
+            if _says_something(server):
+                self._refused(client, server, request)
             piece = (body or self._from_client(client))[: limit - len(passed)]
             body = b""
             self._to_server(server, port, piece)
             passed += piece
         return bytes(passed)
+
+    def _refused(self, client: socket.socket, server: socket.socket, request: Request) -> None:
+        """The server has answered before the body has ended. The client hears it, and for a moment sends on."""
+        self._answer(server, client, request)
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(REFUSED_SECONDS)
+        end = time.monotonic() + REFUSED_SECONDS
+        while time.monotonic() < end:
+            self._from_client(client)
+        raise _Over
 
     def _to_server(self, server: socket.socket, port: int, piece: bytes) -> None:
         server.sendall(piece)
@@ -240,6 +254,10 @@ class Line:
                 raise _Over
             client.sendall(piece)
             missing -= len(piece)
+
+
+def _says_something(connection: socket.socket) -> bool:
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def _reset(connection: socket.socket) -> None:

@@ -28,6 +28,7 @@ from backend.models import Upload
 from backend.services.sessions import Caller
 from media import uploads
 from media.errors import TusVersionUnsupported, UploadHeaderInvalid, UploadStalled, UploadTypeInvalid
+from media.partials import wait_for_writer
 from media.rules import (
     CHECKSUM_ALGORITHMS,
     BadHeader,
@@ -41,6 +42,7 @@ from media.rules import (
 TUS_VERSION = "1.0.0"
 CHUNK_TYPE = "application/offset+octet-stream"
 BLOCK_BYTES = 256 * 1024
+SETTLING_SECONDS = 1.0
 
 NUMBER: dict[str, Any] = {"pattern": "^[0-9]{1,12}$"}
 METHODS: dict[str, Any] = {"enum": ["PATCH", "HEAD", "DELETE"], REQUIRED: True}
@@ -167,6 +169,13 @@ async def create(
     "/{upload_id}", dependencies=[Tus], response_class=Response, summary="Where to go on: bytes that are safe here"
 )
 def head(upload_id: UUID, session: DbSession, caller: Resumer) -> Response:
+    """A client that asks has lost its connection, and what it sent is still being counted: it is waited for.
+
+    No database connection is held meanwhile.
+    """
+    uploads.find(session, owner_id=caller.account_id, upload_id=upload_id)
+    session.commit()
+    wait_for_writer(upload_id, seconds=SETTLING_SECONDS)
     return _state(uploads.find(session, owner_id=caller.account_id, upload_id=upload_id))
 
 
@@ -238,8 +247,8 @@ async def _append(
             announced=announced,
         )
     try:
-        whole = await _pump(request, session, append)
-        refusal = await run_in_threadpool(_settle, session, append, cut=not whole)
+        rest, whole = await _pump(request, session, append)
+        refusal = await run_in_threadpool(_settle, session, append, rest, cut=not whole)
     finally:
         append.close()
     if refusal is not None:
@@ -249,8 +258,8 @@ async def _append(
     return append
 
 
-async def _pump(request: Request, session: Session, append: uploads.Append) -> bool:
-    """Write a body to disk block by block; False where it stopped before its end.
+async def _pump(request: Request, session: Session, append: uploads.Append) -> tuple[bytearray, bool]:
+    """Write a body to disk block by block; gives what is left to be written, and False where it stopped before its end.
 
     The sender is waited for as long as the settings say, and not for longer because our disk is slow meanwhile.
     """
@@ -270,9 +279,7 @@ async def _pump(request: Request, session: Session, append: uploads.Append) -> b
                 patience.reschedule(loop.time() + patience_s)
     except (ClientDisconnect, TimeoutError):
         whole = False
-    if block:
-        await run_in_threadpool(append.write, block)
-    return whole
+    return block, whole
 
 
 def _create(session: Session, **values: Any) -> Upload:
@@ -296,7 +303,8 @@ def _save(session: Session, append: uploads.Append) -> None:
     session.commit()
 
 
-def _settle(session: Session, append: uploads.Append, *, cut: bool) -> ZhiwangError | None:
+def _settle(session: Session, append: uploads.Append, rest: bytearray, *, cut: bool) -> ZhiwangError | None:
+    append.write(rest)
     refusal = uploads.settle(session, append, cut=cut)
     session.commit()
     return refusal

@@ -189,14 +189,17 @@ class LocalObjects(_Objects):
         """As `ObjectStore.put`. obstore writes beside the target and renames, but leaves flushing to the system."""
         with store_faults():
             obstore.put(self.store, _checked(key), content)
-            self._flush(key)
+            flush_to_disk(self.root / key)
+            self._flush_folders((self.root / key).parent)
 
     def take(self, key: str, file: Path) -> None:
         """As `ObjectStore.take`: the file gets a second name and its bytes are not written again, where it can."""
         target = self.root / _checked(key)
         beside = target.with_name(f"{target.name}#{new_id()}")
         with store_faults():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._flush_folders(target.parent)
             try:
                 beside.hardlink_to(file)
             except OSError as error:
@@ -209,14 +212,15 @@ class LocalObjects(_Objects):
             finally:
                 # Where the target is that very file already, the system renames nothing and leaves both names.
                 beside.unlink(missing_ok=True)
-            self._flush(key)
+            flush_to_disk(target)
+            flush_to_disk(target.parent)
 
     def address(self, key: str, *, seconds: int) -> None:  # noqa: ARG002  nobody but our routes could answer there
         _checked(key)
 
-    def _flush(self, key: str) -> None:
-        target = self.root / key
-        for path in (target, *target.parents):
+    def _flush_folders(self, folder: Path) -> None:
+        """From a folder up to the root: any of them may be new."""
+        for path in (folder, *folder.parents):
             flush_to_disk(path)
             if path == self.root:
                 break

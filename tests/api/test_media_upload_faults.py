@@ -22,6 +22,7 @@ from tusclient.client import TusClient
 from tusclient.exceptions import TusUploadFailed
 
 from backend.api import media_uploads
+from backend.core.db import engine_for
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.main import create_app
@@ -75,6 +76,23 @@ def test_one_writer_at_a_time_and_others_are_not_kept_waiting(worker: Handheld) 
     finally:
         held.close()
     assert send(worker, place, 0, content).status_code == 204
+
+
+def test_who_asks_for_the_offset_waits_for_the_request_that_just_broke(worker: Handheld) -> None:
+    """Else it would hear of too few bytes, and send them again."""
+    content = jpeg()
+    place = create(worker, content)
+    send(worker, place, 0, content[:100])
+    held = Partial(UUID(place.rsplit("/", 1)[1]))
+
+    def settle() -> None:
+        with Session(engine_for("zw_api")) as session:
+            session.connection().execute(text("UPDATE upload SET durable_offset = 150"))
+            session.commit()
+        held.close()
+
+    threading.Timer(0.1, settle).start()
+    assert offset_of(worker, place) == 150
 
 
 def test_bytes_that_were_written_but_never_counted_are_cut_off(worker: Handheld) -> None:
@@ -149,10 +167,10 @@ def test_no_success_is_told_when_the_last_commit_fails(worker: Handheld, monkeyp
     place = create(worker, content, photo_id=photo_id)
     real = media_uploads._settle
 
-    def failing(session: Session, append: uploads.Append, *, cut: bool) -> Any:
+    def failing(session: Session, append: uploads.Append, rest: bytearray, *, cut: bool) -> Any:
         session.connection().execute(text("CREATE TEMP TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
         session.connection().execute(text("INSERT INTO late VALUES (1), (1)"))
-        return real(session, append, cut=cut)
+        return real(session, append, rest, cut=cut)
 
     with monkeypatch.context() as patch:
         patch.setattr(media_uploads, "_settle", failing)

@@ -75,7 +75,7 @@ def test_a_photo_in_three_parts_is_safe_with_the_last_answer(worker: Handheld, d
     assert object_store().get(photo.original_key or "") == content
     assert offset_of(worker, place) == len(content)
     assert partial_files() == []
-    assert drain() == 1
+    assert drain() > 0
     shown = worker.client.get(f"/media/v1/photos/{photo_id}", headers=worker.headers).json()
     assert (shown["state"], shown["received"], shown["failure"]) == ("processed", True, None)
 

@@ -165,7 +165,11 @@ def test_a_local_put_is_flushed_with_its_folders(tmp_path: Path, monkeypatch: py
     assert flushed == [root / KEY, *folders]
     (tmp_path / "source").write_bytes(b"x")
     open_store(root.as_uri()).take(KEY, tmp_path / "source")
-    assert flushed[4:] == [root / KEY, *folders]
+    assert flushed[4:] == [root / KEY, folders[0]]
+    del flushed[:]
+    (tmp_path / "source").write_bytes(b"y")
+    open_store(root.as_uri()).take("new/1b/photo", tmp_path / "source")
+    assert flushed == [root / "new/1b", root / "new", root, root / "new/1b/photo", root / "new/1b"]
 
 
 def test_a_full_disk_is_told_from_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
