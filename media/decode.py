@@ -18,7 +18,7 @@ import struct
 import sys
 from pathlib import Path
 
-from media.images import make_picture, make_stamped
+from media.images import make_picture, make_stamped, warm_up
 from media.pictures import pack, pack_copy, pack_failure
 from media.rules import Unusable
 
@@ -30,6 +30,7 @@ OPEN_FILES = 16
 def main() -> None:
     """Serve until the input ends. Arguments: bytes of memory a photo, seconds of processor time, most pixels."""
     memory, seconds, max_pixels = map(int, sys.argv[1:4])
+    warm_up()
     gc.freeze()
     os.write(1, READY)
     while request := _read(SIZES.size):

@@ -62,6 +62,16 @@ def make_stamped(content: bytes, lines: list[str], *, max_pixels: int) -> Copy:
     return _jpeg(stamp(raster.image, lines), Variant.STAMPED, LARGE_JPEG_QUALITY)
 
 
+def warm_up() -> None:
+    """Go all ways once, so that what libraries load and set up on first use is there before any fork."""
+    small = Image.new("RGB", (64, 48), "grey")
+    for format_name in ("JPEG", "PNG", "WEBP"):
+        out = BytesIO()
+        small.save(out, format_name)
+        make_picture(out.getvalue(), max_pixels=small.width * small.height)
+        make_stamped(out.getvalue(), ["0"], max_pixels=small.width * small.height)
+
+
 def _decoded(content: bytes, max_pixels: int) -> tuple[Container, Raster]:
     """Hostile files make decoders raise almost any exception, so every one of them is a verdict."""
     container = inspect(content)

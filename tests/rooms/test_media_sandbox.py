@@ -152,6 +152,23 @@ def test_a_child_that_died_between_photos_is_replaced(decoder: Decoder) -> None:
     assert decoder.decode(jpeg()).width == 640
 
 
+def test_what_is_loaded_on_first_use_is_loaded_before_any_fork() -> None:
+    """A fork forgets what it loaded: each photo would pay for it again."""
+    program = (
+        "import sys\n"
+        "from media.images import make_picture, warm_up\n"
+        "warm_up()\n"
+        "before = set(sys.modules)\n"
+        "make_picture(sys.stdin.buffer.read(), max_pixels=10**6)\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    for content in (jpeg(), jpeg(mode="CMYK"), png()):
+        done = subprocess.run(
+            [sys.executable, "-c", program], input=content, capture_output=True, cwd=PROJECT_ROOT, check=False
+        )
+        assert done.stdout.strip() == b"[]", (done.stdout, done.stderr)
+
+
 def test_the_child_ends_with_the_process_that_uses_it() -> None:
     program = (
         "import os, sys\n"
