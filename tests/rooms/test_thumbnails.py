@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event as sql_event
@@ -15,6 +16,7 @@ from backend.services.thumbnails import thumbnails
 from tests.rooms.case_builders import Entries, account
 from workflows.cases.reading import get_case, list_cases
 from workflows.cases.service import consider
+from workflows.channels.overview import reports
 
 
 @contextmanager
@@ -32,6 +34,11 @@ def counted(session: Session) -> Iterator[list[str]]:
 
 def case_with_photos(session: Session, *variants: str) -> None:
     event = Entries(session).event(class_code="0101")
+    with_photos(session, SourceType.DOCUMENT, event.id, *variants)
+    consider(session, verdict_id=Entries(session).verdict(event).id)
+
+
+def with_photos(session: Session, source_type: SourceType, source_id: UUID, *variants: str) -> None:
     for variant in variants:
         photo_id = new_id()
         session.add(
@@ -47,7 +54,7 @@ def case_with_photos(session: Session, *variants: str) -> None:
             )
         )
         session.flush()
-        session.add(PhotoLink(source_type=SourceType.DOCUMENT, source_id=event.id, photo_id=photo_id))
+        session.add(PhotoLink(source_type=source_type, source_id=source_id, photo_id=photo_id))
         session.add(
             Derivative(
                 photo_id=photo_id,
@@ -61,7 +68,6 @@ def case_with_photos(session: Session, *variants: str) -> None:
             )
         )
         session.flush()
-    consider(session, verdict_id=Entries(session).verdict(event).id)
 
 
 def test_a_page_of_cases_asks_for_its_pictures_once(session: Session) -> None:
@@ -90,6 +96,19 @@ def test_the_first_photo_that_has_a_thumbnail_is_shown(session: Session) -> None
     assert with_photo.thumbnail.photo_id == second
     assert with_photo.thumbnail.href == f"/media/v1/photos/{second}/thumb"
     assert (with_photo.thumbnail.width, with_photo.thumbnail.placeholder) == (400, "LEHV6nWB2yk8pyo0adR*.7kCMdnj")
+
+
+def test_a_page_of_reports_shows_their_first_photos_too(session: Session) -> None:
+    caller, costs, shown = account(session, Role.SUPERVISOR), [], []
+    for more in (1, 4):
+        for _ in range(more):
+            with_photos(session, SourceType.REPORT, Entries(session).report().id, "thumb")
+        with counted(session) as statements:
+            page = reports(session, caller, state=None, limit=50, before=None)
+        costs.append(len(statements))
+        shown = [report for report in page.reports if report.thumbnail]
+    assert len(shown) >= 5
+    assert costs[0] == costs[1]
 
 
 def test_no_entries_cost_no_statement(session: Session) -> None:

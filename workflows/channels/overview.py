@@ -5,11 +5,12 @@ from uuid import UUID
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from backend.core.enums import ReportState
+from backend.core.enums import ReportState, SourceType
 from backend.models import Report
 from backend.services.scope import in_territory
 from backend.services.sealing import open_values
 from backend.services.sessions import Caller
+from backend.services.thumbnails import Thumbnail, thumbnails
 from workflows.channels.drafts import unsealed
 from workflows.channels.rules import masked, missing
 from workflows.channels.schemas import ReportPage, ReportSummary, ReportView
@@ -27,8 +28,10 @@ def reports(
     rows = session.exec(page).all()
     shown = rows[:limit]
     opened = open_values(session, {row.id.bytes: row.sealed for row in shown})
+    pictures = thumbnails(session, [(SourceType.REPORT, row.id) for row in shown])
     more = shown[-1].id if len(rows) > limit else None
-    return ReportPage(reports=[_view(row, opened.get(row.id.bytes)) for row in shown], next=more)
+    views = [_view(row, opened.get(row.id.bytes), pictures.get((SourceType.REPORT, row.id))) for row in shown]
+    return ReportPage(reports=views, next=more)
 
 
 def summary(session: Session, caller: Caller) -> ReportSummary:
@@ -38,7 +41,7 @@ def summary(session: Session, caller: Caller) -> ReportSummary:
     return ReportSummary(by_state={state: found.get(state, 0) for state in ReportState})
 
 
-def _view(report: Report, sealed: object) -> ReportView:
+def _view(report: Report, sealed: object, thumbnail: Thumbnail | None) -> ReportView:
     draft = unsealed(report, sealed)
     return ReportView(
         id=report.id,
@@ -50,4 +53,5 @@ def _view(report: Report, sealed: object) -> ReportView:
         missing=missing(draft),
         opened_at=report.opened_at,
         submitted_at=report.submitted_at,
+        thumbnail=thumbnail,
     )

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, Field
 
 from backend.core.enums import ReportState
+from backend.services.thumbnails import Thumbnail
 
 
 class ReportView(BaseModel):
@@ -20,6 +21,7 @@ class ReportView(BaseModel):
     missing: Annotated[list[str], Field(examples=[["location"]])]
     opened_at: AwareDatetime
     submitted_at: AwareDatetime | None
+    thumbnail: Thumbnail | None
 
 
 class ReportPage(BaseModel):
