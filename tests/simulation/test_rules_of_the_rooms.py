@@ -15,7 +15,7 @@ from backend.services import photos, records
 from sync import core, projection, pull, service
 from sync.core import Batch
 from sync.known import Known
-from sync.streams import Streams
+from sync.streams import Stream
 from tests.api import (
     test_media_photos,
     test_sync_client,
@@ -70,8 +70,8 @@ def without_links(patch: pytest.MonkeyPatch) -> None:
 
 
 def deaf(patch: pytest.MonkeyPatch) -> None:
-    """Rule 14: what PostgreSQL tells is passed on to no stream."""
-    patch.setattr(Streams, "_take", lambda *_: None)
+    """Rule 14: no stream is poked, neither when PostgreSQL tells of a commit nor by the look at each heartbeat."""
+    patch.setattr(Stream, "poke", lambda _: None)
 
 
 def without_manifest(patch: pytest.MonkeyPatch) -> None:
