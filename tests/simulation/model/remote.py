@@ -17,13 +17,14 @@ from uuid import UUID
 
 import httpx
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 from sqlmodel import Session
 
 from backend.core.clock import now
-from backend.core.db import engine_for, transaction
+from backend.core.db import dialect_url, engine_for, transaction
 from backend.core.enums import Hardness, Outcome, QuarantineCode, Role
 from backend.core.ids import new_id
+from backend.core.settings import get_settings
 from backend.kinds import Document
 from backend.services.records import StoredRow, context_of, open_rows
 from backend.services.sealing import Vault, subjects_in
@@ -112,10 +113,13 @@ class RemoteServer(Server):
         self._devices = {handheld.tokens["device_id"]: number for number, handheld in enumerate(fleet.pool)}
 
     def finish(self) -> None:
-        """Take all grids back; the next history gets others."""
+        """Take all grids back, and all memory of them: a worker who had held a thousand would be paged out of each."""
         for device in list(self.db.held):
             for grid_id in list(self.db.held[device]):
                 self.unassign(device, grid_id)
+        owner = create_engine(dialect_url(get_settings().migration_url()), poolclass=NullPool)
+        with owner.begin() as connection:
+            connection.execute(text("DELETE FROM membership WHERE ends_at IS NOT NULL"))
 
     # --- what offices and operators do
 
