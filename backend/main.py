@@ -43,7 +43,8 @@ from backend.tasks import BackgroundWaker
 from sync.streams import Streams
 
 ROUTERS = (
-    *(auth, sessions, accounts, devices, sync, media, checks, cases),
+    *(sync, media),  # Most calls are theirs, and routes are looked through in order.
+    *(auth, sessions, accounts, devices, checks, cases),
     *(reviews, verifications, registry, records, reference, wechat, notices, overview, job_desk, life, audit, exports),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")

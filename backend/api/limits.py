@@ -10,6 +10,7 @@ him, which is why that one is generous; wrong passwords are counted more strictl
 import math
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from threading import Timer
 from typing import Any, NamedTuple
@@ -142,10 +143,14 @@ def _session_of(header: str) -> str | None:
     if scheme.lower() != "bearer" or not token:
         return None
     try:
-        claims = jwt.decode(
-            token.strip(), token_key(), algorithms=["HS256"], options={"verify_aud": False, "verify_exp": False}
-        )
-        sid, over = str(claims["sid"]), float(claims["exp"]) <= time.time()
+        sid, ends_at = _genuine(token.strip(), token_key())
     except (*UNREADABLE, KeyError):
         return None
-    return f"over:{sid}" if over else sid
+    return f"over:{sid}" if ends_at <= time.time() else sid
+
+
+@lru_cache(maxsize=4096)
+def _genuine(token: str, key: bytes) -> tuple[str, float]:
+    """Session and end of a token that we signed. A token comes hundreds of times, and is read again where it counts."""
+    claims = jwt.decode(token, key, algorithms=["HS256"], options={"verify_aud": False, "verify_exp": False})
+    return str(claims["sid"]), float(claims["exp"])

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials
 from sqlmodel import Session
 
-from backend.api.deps import Credentials, DbSession, allowed
+from backend.api.deps import Credentials, DbSession, allowed, current_caller
 from backend.api.event_stream import EVENT, EventStream
 from backend.api.fields import ClockReading
 from backend.api.json import json_response
@@ -19,7 +19,9 @@ from backend.core.clock import now
 from backend.core.enums import Kind
 from backend.core.errors import Forbidden
 from backend.core.settings import get_settings
-from backend.services.epoch import check_epoch
+from backend.core.statements import together
+from backend.services.epoch import ask_epoch
+from backend.services.permissions import admit
 from backend.services.sessions import Caller
 from sync import answers, service
 from sync import digest as digest_room
@@ -66,15 +68,17 @@ def syncing(operation: str) -> Callable[[Session, HTTPAuthorizationCredentials |
     In one dependency, because each takes a thread; the caller comes first, so that whoever is not logged in learns
     nothing of the epoch.
     """
-    admitted = allowed(operation)
 
     def check(
         session: DbSession,
         credentials: Credentials,
         x_sync_epoch: Annotated[str | None, Header(max_length=255)] = None,
     ) -> Call:
-        caller = admitted(session, credentials)
-        return Call(caller, {EPOCH_HEADER: check_epoch(session, x_sync_epoch)})
+        caller = current_caller(session, credentials)
+        with together(session):
+            admitted = admit(session, caller, operation)
+            current = ask_epoch(session, x_sync_epoch)
+        return Call(admitted, {EPOCH_HEADER: current()})
 
     check.operation = operation  # type: ignore[attr-defined]
     return check

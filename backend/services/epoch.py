@@ -6,6 +6,7 @@ of its call is read or written (docs/sync-protocol.md, "After a restore").
 """
 
 import secrets
+from collections.abc import Callable
 
 from sqlmodel import Session
 
@@ -29,16 +30,23 @@ class EpochChanged(ZhiwangError):
 
 def current_epoch(session: Session) -> str:
     """The epoch of this server. A migration writes the first one."""
-    ((value,),) = statements.rows(session, "SELECT value FROM server_state WHERE name = %(name)s", {"name": NAME})
-    return str(value)
+    return ask_epoch(session, None)()
 
 
-def check_epoch(session: Session, claimed: str | None) -> str:
-    """The current epoch; `EpochChanged` where a client names another. One that names none is met the first time."""
-    current = current_epoch(session)
-    if claimed is not None and claimed != current:
-        raise EpochChanged(epoch=current)
-    return current
+def ask_epoch(session: Session, claimed: str | None) -> Callable[[], str]:
+    """The current epoch in two steps, for `statements.together`: the question, and the reading of the answer.
+
+    Reading it is `EpochChanged` where a client names another. One that names none is met the first time.
+    """
+    answer = statements.execute(session, _CURRENT, {"name": NAME})
+
+    def read() -> str:
+        ((current,),) = answer.rows()
+        if claimed is not None and claimed != current:
+            raise EpochChanged(epoch=current)
+        return str(current)
+
+    return read
 
 
 def begin_epoch(session: Session) -> tuple[str, str]:
@@ -54,3 +62,6 @@ def begin_epoch(session: Session) -> tuple[str, str]:
         session.add(ServerState(name=FIRST_RESTORE, value=now().isoformat()))
     session.flush()
     return before, state.value
+
+
+_CURRENT = "SELECT value FROM server_state WHERE name = %(name)s"
