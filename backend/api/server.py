@@ -7,9 +7,9 @@ gets a part of the connections only.
 """
 
 import asyncio
-import socket
 from collections import Counter
 from contextlib import suppress
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any, cast
 
 import h11
@@ -37,7 +37,7 @@ def _send_at_once(transport: asyncio.Transport) -> None:
     it was handed, as `backend.dev` does, the head and the body of an answer wait 40 ms for each other's ACK."""
     connection = transport.get_extra_info("socket")
     with suppress(OSError):  # a local socket after all
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
 
 async def _turned_away(scope: Scope, receive: Receive, send: Send) -> None:
