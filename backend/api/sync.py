@@ -168,8 +168,9 @@ async def raw_body(request: Request) -> bytes:
 
 def _committed(session: Session, value: Any, call: Call) -> Response:
     """The answer, after a commit in the thread that did the work; another one would cost a tenth of a small call."""
+    answer = json_response(value, headers=call.headers)
     session.commit()
-    return json_response(value, headers=call.headers)
+    return answer
 
 
 @router.post("/{kind}/push", summary="Push a batch of one kind", openapi_extra=PUSH_BODY)
