@@ -6,10 +6,9 @@ stays behind the rights of its own routes. What a law or a change of keys demand
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlmodel import Session, col, select
 
 from backend.core.clock import now
@@ -74,7 +73,7 @@ def listed(
 
 def retry(session: Session, *, caller: Caller, job_id: UUID) -> Job:
     """Give a dead or cancelled job all its attempts anew. `NotFound`; `JobNotIn` any other state."""
-    return _changed(session, caller, job_id, _RETRY, "job_retried", since=now())
+    return _changed(session, caller, job_id, _RETRY, "job_retried")
 
 
 def cancel(session: Session, *, caller: Caller, job_id: UUID) -> Job:
@@ -86,15 +85,15 @@ def cancel(session: Session, *, caller: Caller, job_id: UUID) -> Job:
     job = session.get(Job, job_id)
     if job is not None and job.name.startswith(PROTECTED):
         raise JobProtected
-    return _changed(session, caller, job_id, _CANCEL, "job_cancelled", since=now())
+    return _changed(session, caller, job_id, _CANCEL, "job_cancelled")
 
 
-def _changed(session: Session, caller: Caller, job_id: UUID, statement: str, action: str, *, since: datetime) -> Job:
+def _changed(session: Session, caller: Caller, job_id: UUID, statement: TextClause, action: str) -> Job:
     """One statement decides, so that a worker that ends the job at the same moment is before it or after it."""
     job = session.get(Job, job_id)
     if job is None:
         raise NotFound
-    changed = session.connection().execute(text(statement), {"id": job_id, "now": since}).rowcount
+    changed = session.connection().execute(statement, {"id": job_id, "now": now()}).rowcount
     session.refresh(job)
     if not changed:
         raise JobNotIn(state=job.state.value)
@@ -110,11 +109,15 @@ def _changed(session: Session, caller: Caller, job_id: UUID, statement: str, act
     return job
 
 
-_RETRY = """
+_RETRY = text(
+    """
     UPDATE job SET state = 'ready', attempts = 0, not_before = :now, finished_at = NULL, reason = NULL
     WHERE id = :id AND state IN ('dead', 'cancelled')
-"""
-_CANCEL = """
+    """
+)
+_CANCEL = text(
+    """
     UPDATE job SET state = 'cancelled', reason = 'cancelled', finished_at = :now, lease_until = NULL, fence = fence + 1
     WHERE id = :id AND state IN ('ready', 'running', 'dead')
-"""
+    """
+)
