@@ -34,7 +34,7 @@ LINGER_SECONDS = 2.0
 
 def _send_at_once(transport: asyncio.Transport) -> None:
     """Have the kernel hold nothing back. asyncio does so where the listening socket was made by itself; from one that
-    it was handed, as `backend.dev` does, the head and the body of an answer wait 40 ms for each other's ACK."""
+    it was handed (`--fd`, socket activation), head and body of an answer wait 40 ms for each other's ACK."""
     connection = transport.get_extra_info("socket")
     with suppress(OSError):  # a local socket after all
         connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

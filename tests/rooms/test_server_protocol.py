@@ -35,7 +35,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 @contextmanager
 def _serving(*, by_descriptor: bool = False, **options: Any) -> Iterator[Callable[[], socket.socket]]:
     listener = socket.create_server(("127.0.0.1", 0))
-    if by_descriptor:  # as `backend.dev` starts the API
+    if by_descriptor:  # as socket activation, and `tests.live`, start the API
         options["fd"] = listener.fileno()
     config = uvicorn.Config(
         _app,
