@@ -10,7 +10,7 @@ STATE := $(or $(STATE_DIR),.zhiwang)
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3
 # A virtual environment whose Python is gone is made anew.
 STALE := $(shell [ ! -e $(VENV)/.stamp-venv ] || $(PY) -c '' 2>/dev/null || rm -f $(VENV)/.stamp-*)
-PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 help: ## 列出命令 · list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
