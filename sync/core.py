@@ -197,9 +197,12 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
     origin = base if base and not ahead else master
     mine = _lifted(batch, row, origin.state if origin else None)
     left = defer(mine, base, owned=known.owned)
-    decision = decide(KINDS[batch.kind], mine=left.mine, base=left.base, master=master, ahead=ahead)
+    decision = decide(
+        KINDS[batch.kind], mine=left.mine, base=left.base, master=master, ahead=ahead, living=known.living
+    )
     if _is_guessed(known, row):
-        decision = noted(decision, mine=left.mine, master=master)
+        theirs = known.living if master and master.state.deleted else master and master.state
+        decision = noted(decision, mine=left.mine, theirs=theirs)
     pure = decision.outcome is Outcome.APPLIED and not left.differs
     outcome = Outcome.MERGED if decision.outcome is Outcome.APPLIED and left.differs else decision.outcome
     if decision.changed:
@@ -252,8 +255,12 @@ def _as_base(version: Version | None) -> Base | None:
 
 
 def _is_guessed(known: Known, row: Incoming) -> bool:
-    """Whether a restore may have taken the version that the row was made from."""
-    return known.was_restored and row.assumed_op is None and row.wire.get("rev") not in known.numbered
+    """Whether a restore may have taken the version that the row was made from.
+
+    Also where `rev` names one that is there: what a device pushed itself and the server took leaves its `rev` as it
+    was, so the edit may be one of a version of its own that was lost.
+    """
+    return known.was_restored and row.assumed_op is None
 
 
 def _rev_without_base(row: Incoming) -> int | None:
@@ -266,6 +273,8 @@ def _apply(batch: Batch, known: Known, decision: Decision, *, op: UUID, grid_id:
     """Add a version; a document that moves touches both grids (rule 8)."""
     before = known.master
     version = Version((before.version if before else 0) + 1, op, grid_id, decision.result)
+    if decision.result.deleted and before is not None and not before.state.deleted:
+        known.living = before.state
     known.master, known.kind = version, batch.kind
     known.named[op] = version
     known.ops.add(op)

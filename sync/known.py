@@ -27,6 +27,7 @@ class Known:
     """All that the server knows of one document and that a batch needs.
 
     `hidden`: the document is there and the caller may not see it, so its version stands here without content.
+    `living`: what a deleted document was before its delete, as far as rows that are no deletes ask.
     `numbered`: versions from before the first restore by their number: of each row without a base that has a `rev` the
     one of that number, or where a restore took it the last one that was left before it.
     `owned`: what departments have written, by field (`sync.authority`); of a deleted document what they had written.
@@ -37,6 +38,7 @@ class Known:
     kind: Kind | None = None
     master: Version | None = None
     hidden: bool = False
+    living: State | None = None
     named: dict[UUID, Version] = field(default_factory=dict)
     numbered: dict[int, Version] = field(default_factory=dict)
     was_restored: bool = False

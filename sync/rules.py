@@ -85,9 +85,17 @@ def same_state(left: State, right: State) -> bool:
     return left.deleted == right.deleted and (left.deleted or same(left.fields, right.fields))
 
 
-def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | None, ahead: bool = False) -> Decision:
+def decide(
+    spec: KindSpec,
+    *,
+    mine: State,
+    base: Base | None,
+    master: Master | None,
+    ahead: bool = False,
+    living: State | None = None,
+) -> Decision:
     """The outcome of one row that is valid and in scope. `base` is None where the server knows none; `ahead` as
-    `is_ahead` says."""
+    `is_ahead` says; `living` is what a deleted master was before its delete."""
     if master is None:
         return Decision(Outcome.APPLIED, mine, changed=True)
     if same_state(mine, master.state):
@@ -95,7 +103,7 @@ def decide(spec: KindSpec, *, mine: State, base: Base | None, master: Master | N
     if mine.deleted:
         return _decide_delete(base, master)
     if master.state.deleted:
-        return _decide_edit_of_deleted(mine, base, master)
+        return _decide_edit_of_deleted(spec, mine, base, master, living)
     if ahead:
         return _fast_forward(spec, mine, base, master)
     return _decide_edit(spec, mine, base, master)
@@ -110,20 +118,22 @@ def is_ahead(*, rev: int | None, master: Master | None) -> bool:
     return master is not None and rev is not None and rev > master.version
 
 
-def noted(decision: Decision, *, mine: State, master: Master | None) -> Decision:
+def noted(decision: Decision, *, mine: State, theirs: State | None) -> Decision:
     """The decision with a soft conflict for each field on which the two sides differed and nothing was recorded.
+    `theirs` is the master, or what a deleted one was before.
 
     For a row whose base is a guess, because a restore took the version it was made from: a value that was set back, or
     that came from a lost version, looks like one that nobody touched. Nothing of that may go untold.
     """
-    if mine.deleted or master is None or master.state.deleted:
+    if mine.deleted or theirs is None or theirs.deleted:
         return decision
-    theirs, kept = master.state.fields, decision.result.fields
+    kept = decision.result.fields
     told = {conflict.field for conflict in decision.conflicts}
     found = [
         FieldConflict(name, Hardness.SOFT, ABSENT, ours, others, kept.get(name, ABSENT))
-        for name in _ordered(theirs, mine.fields)
-        if name not in told and not same(ours := mine.fields.get(name, ABSENT), others := theirs.get(name, ABSENT))
+        for name in _ordered(theirs.fields, mine.fields)
+        if name not in told
+        and not same(ours := mine.fields.get(name, ABSENT), others := theirs.fields.get(name, ABSENT))
     ]
     return replace(decision, conflicts=[*decision.conflicts, *found])
 
@@ -171,12 +181,21 @@ def _decide_delete(base: Base | None, master: Master) -> Decision:
     return Decision(Outcome.CONFLICT, master.state, changed=False, conflicts=[conflict])
 
 
-def _decide_edit_of_deleted(mine: State, base: Base | None, master: Master) -> Decision:
-    """An edit that met a delete brings the document back, with a conflict; an unedited copy does not."""
+def _decide_edit_of_deleted(
+    spec: KindSpec, mine: State, base: Base | None, master: Master, living: State | None
+) -> Decision:
+    """An edit that met a delete brings the document back, with a conflict; an unedited copy does not.
+
+    It comes back as it last lived, with the edit merged into that: the row's own copy of what others had changed
+    before the delete is stale. Where the base is not known the row is taken, and each difference noted.
+    """
     if base is not None and same_state(base.state, mine):
         return Decision(Outcome.UNCHANGED, master.state, changed=False)
     conflict = FieldConflict(DELETED, Hardness.HARD, base=False, mine=False, theirs=True, kept=False)
-    return Decision(Outcome.CONFLICT, mine, changed=True, conflicts=[conflict])
+    if living is None or base is None or base.state.deleted:
+        return noted(Decision(Outcome.CONFLICT, mine, changed=True, conflicts=[conflict]), mine=mine, theirs=living)
+    merged, hard = merge_fields(spec, base=base.state.fields, mine=mine.fields, theirs=living.fields)
+    return Decision(Outcome.CONFLICT, State(merged), changed=True, conflicts=[conflict, *hard])
 
 
 def _decide_edit(spec: KindSpec, mine: State, base: Base | None, master: Master) -> Decision:

@@ -76,9 +76,11 @@ def _read_contents(
     """Where the documents are is known of all of them; what is in them comes only as far as the row policies allow.
 
     Versions named by their op are read apart where they are not the master; so are those that rows without a base name
-    by `rev`, as far as they are from before the first restore.
+    by `rev`, as far as they are from before the first restore, and what deleted documents that are edited last were.
     """
     masters = {row[0]: row[4] for row in located}
+    edited = {row.document_id for row in wanted if not row.deleted}
+    deleted = [row[0] for row in located if row[5] and row[0] in edited]
     named = {(row.document_id, op) for row in wanted for op in (row.assumed_op, row.op) if op}
     other = [pair for pair in named if masters.get(pair[0], pair[1]) != pair[1]]
     numbered = [row for row in wanted if row.rev and row.document_id in masters]
@@ -90,6 +92,8 @@ def _read_contents(
         if other:
             pairs = {"ids": [document_id for document_id, _ in other], "ops": [op for _, op in other]}
             asked.append(execute(session, _VERSIONS, pairs))
+        if deleted:
+            asked.append(execute(session, _LIVING, {"ids": deleted}))
         if device_id:
             asked.append(execute(session, _LAST_PUSHED, {"ids": list(masters), "device": device_id}))
         owned = ownership.ask_owned(session, {row[0]: row[1] for row in located})
@@ -107,6 +111,8 @@ def _read_contents(
         elif what == NUMBERED:
             state = State({} if deleted else fields, deleted)
             known[document_id].numbered[version] = Version(version, op, grid_id, state)
+        elif what == LIVING:
+            known[document_id].living = State(fields)
         else:
             state = State(fields, bool(fields.pop(DELETED, False)))
             known[document_id].last_pushed = (state, version)
@@ -199,9 +205,9 @@ def _content(document_id: UUID, state: State) -> tuple[UUID, int]:
     return document_id, id(state)
 
 
-MASTER, PAST, NUMBERED, PUSHED = "master", "past", "numbered", "pushed"
-"""What a row of `_read_contents` is: the document as it stands, an older version by its op or by its number, or what
-the device last pushed."""
+MASTER, PAST, NUMBERED, LIVING, PUSHED = "master", "past", "numbered", "living", "pushed"
+"""What a row of `_read_contents` is: the document as it stands, an older version by its op or by its number, the last
+one before a delete, or what the device last pushed."""
 
 _SEALED = "SELECT sealed FROM document WHERE id = %(id)s"
 _LOCATE = "SELECT id, kind, grid_id, version, op, deleted FROM zw_locate(%(ids)b::uuid[])"
@@ -225,6 +231,13 @@ _NUMBERED = f"""
         WHERE document_id = wanted.id AND version <= wanted.number
           AND created_at < (SELECT CAST(value AS timestamptz) FROM server_state WHERE name = 'first_restore')
         ORDER BY version DESC LIMIT 1
+    ) AS v
+"""
+_LIVING = f"""
+    SELECT '{LIVING}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed, CAST(v.grid_id AS text)
+    FROM unnest(%(ids)b::uuid[]) AS wanted (id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM document_version WHERE document_id = wanted.id AND NOT deleted ORDER BY version DESC LIMIT 1
     ) AS v
 """
 _RESTORED = "SELECT 1 FROM server_state WHERE name = 'first_restore'"

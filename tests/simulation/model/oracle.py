@@ -107,7 +107,8 @@ class Oracle:
         """A department is asked about what somebody entered, not about what a copy still shows. After a restore
         nobody can tell the two apart."""
         for (row, of, place), request in self.server.db.requests.items():
-            if (row, of) == (key, op) and place not in basis.edits and key not in self.cut:
+            unclear = key in self.cut or self._is_between_restores(key)
+            if (row, of) == (key, op) and place not in basis.edits and not unclear:
                 self.blame("I1", f"device {device} asked for {request.proposed!r} in {place} of {key}, unedited")
 
     def _asked(self, key: UUID, place: str, value: Any) -> bool:
@@ -136,7 +137,7 @@ class Oracle:
         basis: Basis,
         found: list[FieldConflict],
     ) -> None:
-        had = _values(before)
+        had = self._lived(key, before) if after is not before else _values(before)
         for place in changed(had, _values(after)):
             unseen = place in had and not holds(basis.shown.get(place, []), had[place])
             if unseen and not _told(found, place):
@@ -189,8 +190,15 @@ class Oracle:
             for place in {*values, *basis.edits}:
                 self.processed[device, key, place, basis.adopted_op] = values.get(place, ABSENT)
         if before is not after:
-            for place in changed(_values(before), _values(after)):
+            for place in changed(self._lived(key, before), _values(after)):
                 self.wrote[key, place] = device
+
+    def _lived(self, key: UUID, version: Version | None) -> Values:
+        """The values of a version; of a delete those before it: who brings a document back wrote only what differs."""
+        if version is None or not version.state.deleted:
+            return _values(version)
+        past = self.server.db.documents[key].versions[: version.version]
+        return next((_values(one) for one in reversed(past) if not one.state.deleted), {})
 
     # --- around a restore
 

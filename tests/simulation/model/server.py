@@ -218,6 +218,8 @@ class Server:
         known.master = copy.copy(master)
         known.was_restored = self.epoch > 1
         known.owned = dict(self.db.owned.get(known.id, {}))
+        if master.state.deleted and not row.deleted:
+            known.living = next((v.state for v in reversed(stored.versions) if not v.state.deleted), None)
         for version, epoch in zip(stored.versions, stored.epochs, strict=True):
             if version.op in (row.op, row.assumed_op):
                 known.named[version.op] = version
