@@ -209,13 +209,16 @@ def test_a_delete_leaves_a_blank_tombstone_and_an_edit_wins_over_it(pair: tuple[
     first = document(one.grids()[0], name="甲")
     one.push("person", first)
     (held,) = other.pull("person")
-    (dead,) = one.push("person", {**edited(first), "_deleted": True}, first)
+    second = edited(first, employer="synthetic employer")
+    assert one.push("person", second, first) == []
+    (dead,) = one.push("person", {**edited(second), "_deleted": True}, second)
     assert (dead["_deleted"], dead["name"]) == (True, "")
-    assert one.push("person", dead, first) == [], "our own tombstone coming back means nothing"
+    assert one.push("person", dead, second) == [], "our own tombstone coming back means nothing"
     revived = other.push("person", edited(held, phone="1"), held)
     assert revived[0]["_deleted"] is False
     assert _outcomes(other) == ["conflict"]
-    assert one.pull("person")[-1]["phone"] == "1"
+    back = one.pull("person")[-1]
+    assert (back["phone"], back["employer"]) == ("1", "synthetic employer"), "as it last lived, with the edit in it"
 
 
 def test_several_edits_of_one_record_in_one_batch_are_applied_in_order(pair: tuple[Handheld, Handheld]) -> None:

@@ -96,6 +96,29 @@ def test_an_edit_wins_over_a_delete_whichever_came_first() -> None:
     assert not late_delete.changed
 
 
+def test_a_document_comes_back_as_it_last_lived_with_the_edit_in_it() -> None:
+    """Somebody edited another field, and the same one, before the delete: neither is forgotten for the row's old copy."""
+    base = Base(State({"name": "a", "phone": "1", "sex": "x"}), 1)
+    living = State({"name": "c", "phone": "2", "sex": "x"})
+    mine, gone = State({"name": "b", "phone": "1", "sex": "y"}), Master(State({}, deleted=True), 3)
+    decision = decide(PERSON, mine=mine, base=base, master=gone, living=living)
+    assert decision.result.fields == {"name": "c", "phone": "2", "sex": "y"}
+    assert [(one.field, one.hardness) for one in decision.conflicts] == [
+        ("_deleted", Hardness.HARD),
+        ("name", Hardness.HARD),
+    ]
+
+
+def test_without_a_base_a_row_that_comes_back_is_taken_and_what_it_replaces_is_noted() -> None:
+    gone, living = Master(State({}, deleted=True), 3), State({"name": "a", "phone": "2"})
+    decision = decide(PERSON, mine=State({"name": "b", "phone": "2"}), base=None, master=gone, living=living)
+    assert decision.result.fields == {"name": "b", "phone": "2"}
+    assert [(one.field, one.hardness) for one in decision.conflicts] == [
+        ("_deleted", Hardness.HARD),
+        ("name", Hardness.SOFT),
+    ]
+
+
 def test_an_unedited_copy_does_not_bring_a_deleted_document_back() -> None:
     decision = decide(
         PERSON,
@@ -214,7 +237,7 @@ def test_what_a_guessed_base_hides_is_noted() -> None:
     mine, master = State({"name": "A"}), Master(State({"name": "B"}), 3)
     decision = decide(PERSON, mine=mine, base=Base(State({"name": "A"}), 1), master=master)
     assert (decision.result.fields, decision.conflicts) == ({"name": "B"}, [])
-    (told,) = noted(decision, mine=mine, master=master).conflicts
+    (told,) = noted(decision, mine=mine, theirs=master.state).conflicts
     assert (told.field, told.hardness, told.mine, told.theirs, told.kept) == ("name", Hardness.SOFT, "A", "B", "B")
 
 

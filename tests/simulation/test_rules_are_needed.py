@@ -136,6 +136,14 @@ class WithoutNumbered(Server):
         known.numbered.clear()
 
 
+class WithoutLiving(Server):
+    """Rule 9: a record comes back as the device that edited it had it, not as it last lived."""
+
+    def _fill(self, known: Known, row: Wanted, device: int | None) -> None:
+        super()._fill(known, row, device)
+        known.living = None
+
+
 class WithoutChecks(Server):
     """A version asks for its cross-check twice."""
 
@@ -158,6 +166,15 @@ def no_unheard_create(patch: pytest.MonkeyPatch) -> type[Server]:
         return chosen(known, row) if row.assumed_op is not None or known.numbered else None
 
     patch.setattr(core, "_base_of", base_of)
+    return Server
+
+
+def believes_rev(patch: pytest.MonkeyPatch) -> type[Server]:
+    """Restore: the version that `rev` names is taken for the one that the row was made from, wherever it is there."""
+    guessed = core._is_guessed
+    patch.setattr(
+        core, "_is_guessed", lambda known, row: guessed(known, row) and row.wire.get("rev") not in known.numbered
+    )
     return Server
 
 
@@ -286,7 +303,7 @@ CASES: Sequence[tuple[Planted, str, int]] = (
     (without_authority, "I1", 0),
     (drops_requests, "I1", 0),
     (asks_for_stale_values, "I1", 0),
-    (planted(WithoutAuthorityOverDeath), "I1", 0),
+    (planted(WithoutAuthorityOverDeath), "I1", 16172),
     (lists_as_one, "I1", 170),
     (planted(WithoutAnswers), "I4", 0),
     (planted(WithoutConflicts), "I1", 0),
@@ -304,6 +321,8 @@ CASES: Sequence[tuple[Planted, str, int]] = (
     (by_the_clock, "I1", 0),
     (planted(WithoutEpoch), "I", 0),
     (planted(WithoutNumbered), "I1", 270),
+    (planted(WithoutLiving), "I1", 1040),
+    (believes_rev, "I1", 310323),
     (planted(WithoutChecks), "I3", 0),
 )
 
