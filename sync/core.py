@@ -201,8 +201,7 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
         KINDS[batch.kind], mine=left.mine, base=left.base, master=master, ahead=ahead, living=known.living
     )
     if _is_guessed(known, row):
-        theirs = known.living if master and master.state.deleted else master and master.state
-        decision = noted(decision, mine=left.mine, theirs=theirs)
+        decision = noted(decision, mine=left.mine, theirs=_last_lived(known, master))
     pure = decision.outcome is Outcome.APPLIED and not left.differs
     outcome = Outcome.MERGED if decision.outcome is Outcome.APPLIED and left.differs else decision.outcome
     if decision.changed:
@@ -225,6 +224,13 @@ def _merge(batch: Batch, known: Known, row: Incoming, fingerprint: bytes) -> Non
     )
     batch.ledger.append(entry)
     batch.requests += [(known, entry, request) for request in left.requests]
+
+
+def _last_lived(known: Known, master: Master | None) -> State | None:
+    """The content that the caller's row meets: the master's, or what a deleted one was."""
+    if master is None:
+        return None
+    return known.living if master.state.deleted else master.state
 
 
 def _lifted(batch: Batch, row: Incoming, origin: State | None) -> State:

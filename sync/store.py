@@ -1,6 +1,6 @@
 """What a push reads and writes, set-based: one statement a table for a whole batch, however many rows it has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from backend.core import statements
 from backend.core.enums import Kind
-from backend.core.statements import Row, execute, together
+from backend.core.statements import Answer, Row, execute, together
 from backend.kinds import Document
 from backend.kinds.base import moment
 from backend.services.records import SealedRow, StoredRow, open_rows, seal_rows
@@ -78,24 +78,9 @@ def _read_contents(
     Versions named by their op are read apart where they are not the master; so are those that rows without a base name
     by `rev`, as far as they are from before the first restore, and what deleted documents that are edited last were.
     """
-    masters = {row[0]: row[4] for row in located}
-    edited = {row.document_id for row in wanted if not row.deleted}
-    deleted = [row[0] for row in located if row[5] and row[0] in edited]
     named = {(row.document_id, op) for row in wanted for op in (row.assumed_op, row.op) if op}
-    other = [pair for pair in named if masters.get(pair[0], pair[1]) != pair[1]]
-    numbered = [row for row in wanted if row.rev and row.document_id in masters]
     with together(session):
-        asked = [execute(session, _CONTENTS, {"ids": list(masters)})]
-        if numbered:
-            numbers = {"ids": [row.document_id for row in numbered], "numbers": [row.rev for row in numbered]}
-            asked.append(execute(session, _NUMBERED, numbers))
-        if other:
-            pairs = {"ids": [document_id for document_id, _ in other], "ops": [op for _, op in other]}
-            asked.append(execute(session, _VERSIONS, pairs))
-        if deleted:
-            asked.append(execute(session, _LIVING, {"ids": deleted}))
-        if device_id:
-            asked.append(execute(session, _LAST_PUSHED, {"ids": list(masters), "device": device_id}))
+        asked = _ask_contents(session, wanted, located, named, device_id=device_id)
         owned = ownership.ask_owned(session, {row[0]: row[1] for row in located})
     rows = [row for answer in asked for row in answer.rows()]
     stored = [StoredRow(document_id, decode(body), sealed) for _, document_id, _, _, _, body, sealed, _ in rows]
@@ -124,6 +109,33 @@ def _read_contents(
         if (document_id, op) in named:
             entry.named[op] = entry.master
     ownership.set_owned(session, known, owned, vault=vault)
+
+
+def _ask_contents(
+    session: Session,
+    wanted: Sequence[Wanted],
+    located: Sequence[Row],
+    named: Set[tuple[UUID, UUID]],
+    *,
+    device_id: UUID | None,
+) -> list[Answer]:
+    masters = {row[0]: row[4] for row in located}
+    edited = {row.document_id for row in wanted if not row.deleted}
+    deleted = [row[0] for row in located if row[5] and row[0] in edited]
+    other = [pair for pair in named if masters.get(pair[0], pair[1]) != pair[1]]
+    numbered = [row for row in wanted if row.rev and row.document_id in masters]
+    asked = [execute(session, _CONTENTS, {"ids": list(masters)})]
+    if numbered:
+        numbers = {"ids": [row.document_id for row in numbered], "numbers": [row.rev for row in numbered]}
+        asked.append(execute(session, _NUMBERED, numbers))
+    if other:
+        pairs = {"ids": [document_id for document_id, _ in other], "ops": [op for _, op in other]}
+        asked.append(execute(session, _VERSIONS, pairs))
+    if deleted:
+        asked.append(execute(session, _LIVING, {"ids": deleted}))
+    if device_id:
+        asked.append(execute(session, _LAST_PUSHED, {"ids": list(masters), "device": device_id}))
+    return asked
 
 
 def seal(session: Session, versions: Sequence[Written], entries: Sequence[Entry], *, vault: Vault) -> SealedStates:
@@ -234,7 +246,8 @@ _NUMBERED = f"""
     ) AS v
 """
 _LIVING = f"""
-    SELECT '{LIVING}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed, CAST(v.grid_id AS text)
+    SELECT '{LIVING}', v.document_id, v.version, v.op, v.deleted, CAST(v.body AS text), v.sealed,
+           CAST(v.grid_id AS text)
     FROM unnest(%(ids)b::uuid[]) AS wanted (id)
     CROSS JOIN LATERAL (
         SELECT * FROM document_version WHERE document_id = wanted.id AND NOT deleted ORDER BY version DESC LIMIT 1

@@ -97,7 +97,7 @@ def test_an_edit_wins_over_a_delete_whichever_came_first() -> None:
 
 
 def test_a_document_comes_back_as_it_last_lived_with_the_edit_in_it() -> None:
-    """Somebody edited another field, and the same one, before the delete: neither is forgotten for the row's old copy."""
+    """Somebody edited another field, and the same one, before the delete: neither is forgotten."""
     base = Base(State({"name": "a", "phone": "1", "sex": "x"}), 1)
     living = State({"name": "c", "phone": "2", "sex": "x"})
     mine, gone = State({"name": "b", "phone": "1", "sex": "y"}), Master(State({}, deleted=True), 3)
