@@ -127,15 +127,18 @@ _UNJUDGED = """
     SELECT count(*) FROM document_version v
     WHERE v.device_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM verdict w
-                      WHERE w.source_type = 'document' AND w.source_id = v.document_id AND w.source_version = v.version)
+                      WHERE w.source_type = 'document' AND w.source_id = v.document_id AND w.source_version = v.version
+                        AND w.superseded_at IS NULL)
 """
 _DOUBLED_VERDICTS = """
     SELECT coalesce(sum(number - 1), 0) FROM (
-        SELECT count(*) AS number FROM verdict GROUP BY source_type, source_id, source_version, rule_version) AS each
+        SELECT count(*) AS number FROM verdict WHERE superseded_at IS NULL
+        GROUP BY source_type, source_id, source_version, rule_version) AS each
 """
 _DOUBLED_CASES = """
     SELECT coalesce(sum(number - 1), 0) FROM (
-        SELECT count(*) AS number FROM case_file GROUP BY source_type, source_id, source_version, rule_version) AS each
+        SELECT count(*) AS number FROM case_file WHERE closed_at IS NULL
+        GROUP BY source_type, source_id, source_version, rule_version) AS each
 """
 
 if __name__ == "__main__":

@@ -55,7 +55,11 @@ def _in_registry(session: Session, document: Document, name: str) -> Department 
 
 def _in_evidence(session: Session, document: Document, name: str, vault: Vault) -> Department | None:
     """The other side of the newest verdict's comparison of the field; parts of a person come together again."""
-    query = select(Verdict).where(Verdict.source_type == SourceType.DOCUMENT, Verdict.source_id == document.id)
+    query = select(Verdict).where(
+        Verdict.source_type == SourceType.DOCUMENT,
+        Verdict.source_id == document.id,
+        col(Verdict.superseded_at).is_(None),
+    )
     verdict = session.exec(query.order_by(col(Verdict.source_version).desc(), col(Verdict.id).desc()).limit(1)).first()
     if verdict is None:
         return None

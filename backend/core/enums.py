@@ -166,6 +166,23 @@ class VerdictKind(StrEnum):
     ACCEPTED = "accepted"
 
 
+class RecheckCause(StrEnum):
+    """Why entries that have their verdict are checked again: a dataset has a new snapshot, or other rules apply."""
+
+    SNAPSHOT = "snapshot"
+    RULES = "rules"
+
+
+class RunState(StrEnum):
+    """How far a run over many entries is: it looks for them (`spreading`), all are found and some not yet worked on
+    (`working`), all are (`done`), or a person ended it."""
+
+    SPREADING = "spreading"
+    WORKING = "working"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
 class CaseState(StrEnum):
     """Stages of a case (GB/T 30428.8): report, accept, register, dispatch, handle, check, close."""
 

@@ -21,7 +21,7 @@ from backend.models.cases import (
     RegistrationStandard,
     RoutingRule,
 )
-from backend.models.checks import RuleSet, Verdict
+from backend.models.checks import Recheck, RuleSet, Verdict
 from backend.models.citizens import Citizen, Report, WechatMessage
 from backend.models.documents import (
     Conflict,
@@ -101,6 +101,7 @@ __all__ = [
     "Posting",
     "PrivacyNotice",
     "Quarantine",
+    "Recheck",
     "RecordJoin",
     "RecoveryCode",
     "RegistrationStandard",

@@ -80,14 +80,22 @@ class CalendarDay(SQLModel, table=True):
 class Case(SQLModel, table=True):
     """A matter that needs action. `version` is its ETag; `seq` gives the running number people read.
 
-    A version of an entry opens at most one case per rule version, and an entry (all versions of one record, or one
+    A version of an entry has at most one case open per rule version, and an entry (all versions of one record, or one
     report) has at most one case open for the same `reason`, the verdict it was opened for. `outcome` says how an
     ended case ended.
     """
 
     __tablename__ = "case_file"
     __table_args__ = (
-        Index("uq_case_file_source", "source_type", "source_id", "source_version", "rule_version", unique=True),
+        Index(
+            "uq_case_file_source",
+            "source_type",
+            "source_id",
+            "source_version",
+            "rule_version",
+            unique=True,
+            postgresql_where=text("closed_at IS NULL"),
+        ),
         Index(
             "uq_case_file_open",
             "source_type",
@@ -96,6 +104,7 @@ class Case(SQLModel, table=True):
             unique=True,
             postgresql_where=text("closed_at IS NULL"),
         ),
+        Index("ix_case_file_source_id", "source_id"),
         Index("ix_case_file_queue_code_state_deadline_at", "queue_code", "state", "deadline_at"),
         Index("ix_case_file_h3_cell_opened_at", "h3_cell", "opened_at"),
     )
@@ -128,12 +137,13 @@ class Case(SQLModel, table=True):
 class CaseStep(SQLModel, table=True):
     """One change of a case, appended and never edited. `note` is sealed: people write names into notes.
 
-    `verdict_id` is the verdict that opened the case or came again to it: each verdict has at most one step.
+    `verdict_id` is the verdict that opened the case, came again to it, or found its difference gone: each verdict has
+    at most one step in a case.
     `department_code` is the unit that has the case after the step.
     """
 
     __tablename__ = "case_step"
-    __table_args__ = (Index("uq_case_step_verdict_id", "verdict_id", unique=True),)
+    __table_args__ = (Index("uq_case_step_verdict_id", "verdict_id", "case_id", unique=True),)
 
     case_id: UUID = Field(foreign_key="case_file.id", primary_key=True)
     version: int = Field(primary_key=True)

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field
 
-from backend.core.enums import Kind, SourceType, VerdictKind
+from backend.core.enums import Kind, RecheckCause, RunState, SourceType, VerdictKind
 from backend.core.ids import new_id
 from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
 
@@ -22,9 +22,11 @@ class RuleSet(SQLModel, table=True):
 
 
 class Verdict(SQLModel, table=True):
-    """One result per (source, its version, rule version). `findings` are codes; the evidence values are sealed.
+    """One result per (source, its version, rule version) that is in force. `findings` are codes; the evidence values
+    are sealed. `snapshots` names, per dataset, the snapshot the check read.
 
-    `snapshots` names, per dataset, the snapshot the check read.
+    A check that is made again (`recheck_id`) puts a new row in the place of the one before, which stays as history:
+    nothing of it is edited but `superseded_at`, which is absent as long as a verdict is in force.
     """
 
     __tablename__ = "verdict"
@@ -36,7 +38,10 @@ class Verdict(SQLModel, table=True):
             "source_version",
             "rule_version",
             unique=True,
+            postgresql_where=text("superseded_at IS NULL"),
         ),
+        Index("ix_verdict_source_id", "source_id"),
+        Index("ix_verdict_recheck_id", "recheck_id", postgresql_where=text("recheck_id IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -51,4 +56,34 @@ class Verdict(SQLModel, table=True):
     score: float | None = None
     snapshots: Json = json_field()
     evidence: bytes | None = sealed_field(default=None)
+    recheck_id: UUID | None = Field(default=None, foreign_key="recheck.id")
     created_at: datetime = time_field()
+    superseded_at: datetime | None = time_field(default=None)
+
+
+class Recheck(SQLModel, table=True):
+    """One run that checks entries again: those a new snapshot touches, or, after other rules came into force, those of
+    `scope` (see `backend.services.rechecks`).
+
+    `previous_id` is the snapshot that the new one is compared with; absent where there was none, so that every entry of
+    the dataset's kind is checked. `step` and `after` are how far the search for entries has come. `entries` counts
+    those found so far, `checked` those done. `asked_by` is an account, absent for what an import asked.
+    """
+
+    __tablename__ = "recheck"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    cause: RecheckCause = enum_field(RecheckCause)
+    dataset: str | None = Field(default=None, max_length=32)
+    snapshot_id: UUID | None = Field(default=None, foreign_key="snapshot.id")
+    previous_id: UUID | None = Field(default=None, foreign_key="snapshot.id")
+    rule_version: int | None = Field(default=None, foreign_key="rule_set.version")
+    scope: Json = json_field(default_factory=dict)
+    state: RunState = enum_field(RunState, default=RunState.SPREADING)
+    step: int = 0
+    after: str = Field(default="", max_length=64)
+    entries: int = 0
+    checked: int = 0
+    asked_by: UUID | None = Field(default=None, foreign_key="account.id")
+    created_at: datetime = time_field()
+    done_at: datetime | None = time_field(default=None)

@@ -45,7 +45,11 @@ class Snapshot(SQLModel, table=True):
 
 class BusinessRecord(SQLModel, table=True):
     """One row of a snapshot. `record_key` is the house code, USCC or component id; for people the hex blind index
-    of id type and number. `phone_index` and `block_index` as in `Document`. `body` holds what is not personal."""
+    of id type and number. `phone_index` and `block_index` as in `Document`. `body` holds what is not personal.
+
+    `content_digest` is a keyed hash of all fields: it tells a record that changed from one that did not, as two
+    ciphertexts of one content differ. Rows from before it was kept have none, and count as changed.
+    """
 
     __tablename__ = "business_record"
     __table_args__ = (
@@ -62,3 +66,4 @@ class BusinessRecord(SQLModel, table=True):
     sealed: bytes | None = sealed_field(default=None)
     phone_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     block_index: bytes | None = Field(default=None, sa_type=LargeBinary)
+    content_digest: bytes | None = Field(default=None, sa_type=LargeBinary)

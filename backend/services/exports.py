@@ -203,7 +203,7 @@ def _cases(session: Session, caller: Caller, filters: ExportFilters, limit: int)
 
 def _verdicts(session: Session, caller: Caller, filters: ExportFilters, limit: int) -> Iterator[dict[str, Any]]:
     within = (*_between(Verdict.created_at, filters), *_below(Verdict.grid_id, filters))
-    query = select(Verdict).where(_seen(Verdict, caller), *within)
+    query = select(Verdict).where(_seen(Verdict, caller), col(Verdict.superseded_at).is_(None), *within)
     if filters.verdict is not None:
         query = query.where(Verdict.verdict == filters.verdict)
     for verdict in session.exec(query.order_by(col(Verdict.id)).limit(limit).execution_options(yield_per=BATCH)):

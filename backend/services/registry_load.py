@@ -20,7 +20,7 @@ from backend.core.enums import ImportState
 from backend.core.errors import ZhiwangError
 from backend.kinds import KINDS
 from backend.models import Dataset, Grid, Snapshot
-from backend.services import audit
+from backend.services import audit, rechecks
 from backend.services.registry_rejects import RejectFile
 from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, ImportHeader, Rejected
 from backend.services.registry_sealing import (
@@ -139,11 +139,10 @@ def _copy(session: Session, snapshot_id: UUID, rows: Sequence[RecordRow]) -> Non
     driver = session.connection().connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(["uuid", "text", "int4", "text", "bytea", "bytea", "bytea"])
+        copy.set_types(["uuid", "text", "int4", "text", "bytea", "bytea", "bytea", "bytea"])
         for row in rows:
-            copy.write_row(
-                (snapshot_id, row.record_key, row.line, row.body, row.sealed, row.phone_index, row.block_index)
-            )
+            indexes = (row.phone_index, row.block_index, row.content_digest)
+            copy.write_row((snapshot_id, row.record_key, row.line, row.body, row.sealed, *indexes))
 
 
 def _check_yield(tally: _Tally) -> None:
@@ -154,13 +153,18 @@ def _check_yield(tally: _Tally) -> None:
 
 
 def _swap(session: Session, dataset: Dataset, snapshot: Snapshot) -> None:
-    """Point readers to the new snapshot. The one before stays for checks that began with it; older ones go."""
+    """Point readers to the new snapshot, and ask for the entries that it touches to be checked again.
+
+    The one before stays for checks that began with it; older ones go, but for those that are still being compared.
+    """
     session.connection().execute(_PURGE, {"dataset": dataset.code})
     previous = session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
     if previous is not None:
         previous.state = ImportState.SUPERSEDED
     dataset.current_snapshot_id = snapshot.id
     snapshot.state = ImportState.CURRENT
+    session.flush()
+    rechecks.ask_for_snapshot(session, snapshot, previous_id=previous.id if previous is not None else None)
     if any(dataset.code in spec.stewarded.values() for spec in KINDS.values()):
         key = str(snapshot.id)
         jobs.enqueue(session, CLAIM_JOB, key=key, snapshot_id=key, dataset=dataset.code, after="")
@@ -189,12 +193,15 @@ def _reason(bad: Rejected) -> dict[str, Any]:
 
 
 _COPY = (
-    "COPY business_record (snapshot_id, record_key, line, body, sealed, phone_index, block_index) "
+    "COPY business_record (snapshot_id, record_key, line, body, sealed, phone_index, block_index, content_digest) "
     "FROM STDIN (FORMAT BINARY)"
 )
 _PURGE = text(
     """
     DELETE FROM business_record
-    WHERE snapshot_id IN (SELECT id FROM snapshot WHERE dataset_code = :dataset AND state = 'superseded')
+    WHERE snapshot_id IN (
+        SELECT id FROM snapshot s
+        WHERE dataset_code = :dataset AND state = 'superseded'
+          AND NOT EXISTS (SELECT FROM recheck r WHERE r.state = 'spreading' AND s.id IN (r.snapshot_id, r.previous_id)))
     """
 )

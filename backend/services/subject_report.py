@@ -132,7 +132,8 @@ _NAMED_IN = text(
 )
 _VERDICTS = text(
     """
-    SELECT id, source_type, source_id, source_version, verdict, findings, created_at, evidence AS sealed FROM verdict
+    SELECT id, source_type, source_id, source_version, verdict, findings, created_at, superseded_at,
+           evidence AS sealed FROM verdict
     WHERE source_id = ANY(CAST(:sources AS uuid[])) ORDER BY id
     """
 )

@@ -34,11 +34,13 @@ class Action(StrEnum):
 
 
 class SystemAction(StrEnum):
-    """What a verdict does: it opens a case, comes again to one that is open, or finds its record in order now."""
+    """What a verdict does: it opens a case, comes again to one that is open, or finds its record in order now. The
+    verdict of a check that was made again settles a case whose difference is gone."""
 
     OPEN = "open"
     AGAIN = "again"
     CLEARED = "cleared"
+    SETTLE = "settle"
 
 
 class CaseOutcome(StrEnum):
@@ -63,6 +65,8 @@ REASONS: Mapping[str, str] = {
     "urgent_standard": "符合紧急立案标准，直接立案",
     "seen_again": "同一对象再次核查出同样问题",
     "record_corrected": "数据已更正，最新核查未再发现问题，请核实后办结",
+    "difference_gone": "业务数据已更新，重新核查后差异消失，自动办结",
+    "rules_changed": "比对规则已调整，重新核查后不再认定为问题，自动办结",
     "standard_met": "符合立案标准",
     "taken_on": "接手经办",
     "responsible_unit": "派给责任单位",
@@ -151,6 +155,7 @@ _DESK = (Role.SUPERVISOR, Role.OPERATOR, Role.DISPATCHER)
 _UNIT = (Role.HANDLER,)
 _REFUSALS = ("outside_scope", "duplicate", "unfounded")
 _UNIT_RETURNS = ("not_ours", "wrong_place", "needs_information")
+_GONE = ("difference_gone", "rules_changed")
 _CHECKER = (Guard.NOT_COLLECTOR, Guard.NOT_HANDLER)
 
 CASE_ROLES = (*_DESK, *_UNIT)
@@ -160,6 +165,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(SystemAction.OPEN, CaseState.REPORTED, CaseState.REGISTERED, ("urgent_standard",)),
     *(Edge(SystemAction.AGAIN, state, state, ("seen_again",)) for state in OPEN_STATES),
     *(Edge(SystemAction.CLEARED, state, state, ("record_corrected",)) for state in OPEN_STATES),
+    *(Edge(SystemAction.SETTLE, state, CaseState.CLOSED, _GONE) for state in OPEN_STATES),
     Edge(Action.CLAIM, CaseState.ACCEPTED, CaseState.REGISTERED, ("standard_met",), _TRIAGE),
     Edge(
         Action.CLAIM,
@@ -290,6 +296,19 @@ def coming_again(state: CaseState) -> Edge:
 def being_cleared(state: CaseState) -> Edge:
     """How a verdict that finds the record in order marks a case that is open in `state`; a person closes it."""
     return next(edge for edge in EDGES if edge.action is SystemAction.CLEARED and edge.origin is state)
+
+
+def being_settled(state: CaseState) -> Edge:
+    """How a check that was made again closes a case that is open in `state`: what it was opened for is gone."""
+    return next(edge for edge in EDGES if edge.action is SystemAction.SETTLE and edge.origin is state)
+
+
+def settles(kind: Kind, case_reason: str, findings: Collection[str]) -> bool:
+    """Whether a check that was made again finds the difference gone that a case was opened for.
+
+    An event is a matter outside, which no record and no rule makes go away.
+    """
+    return kind is not Kind.EVENT and case_reason not in findings
 
 
 def clears(kind: Kind, verdict: VerdictKind) -> bool:

@@ -3,6 +3,7 @@
 Every change is one step, one audit row, one more version, and two jobs that tell the handhelds and the people.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,10 +14,10 @@ from sqlmodel import Session, col, select
 from backend import jobs
 from backend.core.clock import now
 from backend.core.db import act_as
-from backend.core.enums import CaseState
+from backend.core.enums import CaseState, RecheckCause
 from backend.core.errors import NotFound, PreconditionFailed
 from backend.core.ids import new_id
-from backend.models import Case, CaseStep, Department, RegistrationStandard, Verdict
+from backend.models import Case, CaseStep, Department, Recheck, RegistrationStandard, Verdict
 from backend.services import audit, photos
 from backend.services.documents import merged_ids
 from backend.services.sealing import seal_value
@@ -43,6 +44,9 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
     which every version but a tombstone gets. So whichever of two verdicts comes first, one case results. A verdict
     that finds a corrected record in order marks the cases that are open for it.
 
+    A verdict of a check that was made again, and found other than before, also ends what is no more: see
+    `_follow_recheck`. A verdict that another one has replaced meanwhile does nothing.
+
     Running twice changes nothing. `jobs.Discard` where verdict or entry is unknown.
     """
     verdict = session.get(Verdict, verdict_id)
@@ -53,10 +57,13 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
     if entry is None:
         raise jobs.Discard("source_unknown")
     _lock_source(session, verdict.source_id)
-    if _has_step(session, verdict) or not sources.is_in_force(session, reference):
+    session.refresh(verdict)  # the lock was waited for, and a later check may have come before
+    if verdict.superseded_at or _has_step(session, verdict) or not sources.is_in_force(session, reference):
         return
     decision = routing.decide(session, facts_of(verdict, entry))
-    if decision is None:
+    if verdict.recheck_id is not None:
+        _follow_recheck(session, verdict, entry, decision)
+    elif decision is None:
         if rules.clears(verdict.kind, verdict.verdict):
             _clear(session, verdict)
     elif (case := _open_case_for(session, verdict)) is not None:
@@ -160,8 +167,7 @@ def _come_again(session: Session, case: Case, verdict: Verdict) -> None:
 def _clear(session: Session, verdict: Verdict) -> None:
     """Mark the open cases of earlier versions, and of duplicates that were joined into the entry.
 
-    Each is marked once until its problem comes again. A verdict names one step at most, so where it clears several
-    cases it stands with the first.
+    Each is marked once until its problem comes again.
     """
     duplicates = set(merged_ids(session, verdict.source_id)) - {verdict.source_id}
     earlier = and_(col(Case.source_id) == verdict.source_id, col(Case.source_version) < verdict.source_version)
@@ -175,14 +181,79 @@ def _clear(session: Session, verdict: Verdict) -> None:
         .order_by(col(Case.seq))
         .with_for_update()
     ).all()
-    verdict_id: UUID | None = verdict.id
     for case in cases:
         if _last_found(session, case) == rules.SystemAction.CLEARED:
             continue
         edge = rules.being_cleared(case.state)
         case.version += 1
-        _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict_id, at=now())
-        verdict_id = None
+        _append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+
+
+def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision | None) -> None:
+    """End the open cases of the entry whose difference is gone, and open one for a difference that is new.
+
+    A case whose difference still stands is left in peace: nothing is new about it. What a person has ended for this
+    very version is not opened again for the same reason by a check that nobody in the field has a part in.
+    """
+    standing = []
+    for case in _open_cases(session, verdict):
+        if case.source_id == verdict.source_id and rules.settles(verdict.kind, case.reason, verdict.findings):
+            _settle(session, case, verdict)
+        else:
+            standing.append(case)
+    if decision is None or any(case.reason == verdict.verdict for case in standing):
+        return
+    ours = [case for case in standing if _of_same_check(case, verdict)]
+    if ours:
+        _come_again(session, ours[0], verdict)
+    elif not _ended_by_a_person(session, verdict):
+        _open(session, verdict, entry, decision)
+
+
+def _open_cases(session: Session, verdict: Verdict) -> Sequence[Case]:
+    """The open cases about the entry and about duplicates that were joined into it, locked."""
+    query = select(Case).where(
+        Case.source_type == verdict.source_type,
+        col(Case.source_id).in_(merged_ids(session, verdict.source_id)),
+        col(Case.closed_at).is_(None),
+    )
+    return session.exec(query.order_by(col(Case.seq)).with_for_update()).all()
+
+
+def _of_same_check(case: Case, verdict: Verdict) -> bool:
+    """Whether a case is the one that a version of an entry may have open by a version of the rules."""
+    mine = (verdict.source_id, verdict.source_version, verdict.rule_version)
+    return (case.source_id, case.source_version, case.rule_version) == mine
+
+
+def _settle(session: Session, case: Case, verdict: Verdict) -> None:
+    assert verdict.recheck_id is not None
+    by_rules = session.get_one(Recheck, verdict.recheck_id).cause is RecheckCause.RULES
+    edge, moment = rules.being_settled(case.state), now()
+    reason = "rules_changed" if by_rules else "difference_gone"
+    case.version += 1
+    case.state, case.closed_at = edge.target, moment
+    case.outcome = reason if by_rules else rules.CaseOutcome.RECORD_CORRECTED
+    _append(session, case, edge, actor=SYSTEM, reason=reason, verdict_id=verdict.id, at=moment)
+
+
+def _ended_by_a_person(session: Session, verdict: Verdict) -> bool:
+    """Whether the last case of this version of the entry for this reason was ended by a person."""
+    last = session.exec(
+        select(Case)
+        .where(
+            Case.source_type == verdict.source_type,
+            Case.source_id == verdict.source_id,
+            Case.source_version == verdict.source_version,
+            Case.reason == verdict.verdict.value,
+            col(Case.closed_at).is_not(None),
+        )
+        .order_by(col(Case.seq).desc())
+    ).first()
+    if last is None:
+        return False
+    actor = select(CaseStep.actor).where(CaseStep.case_id == last.id, CaseStep.version == last.version)
+    return session.exec(actor).one() != SYSTEM
 
 
 def _last_found(session: Session, case: Case) -> str | None:

@@ -28,7 +28,8 @@ READERS = (Role.GRID_WORKER, *OFFICE_ROLES)
 
 
 def verdicts_of(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> list[VerdictOut]:
-    """The verdicts on one entry, the newest first, with those on duplicates that were joined into it.
+    """The verdicts on one entry, the newest first, with those on duplicates that were joined into it and those that
+    a later check has replaced.
 
     `NotFound` where the entry is outside the caller's scope.
     """
@@ -56,10 +57,9 @@ def verdict_with_evidence(session: Session, caller: Caller, verdict_id: UUID) ->
 
 
 def summary(session: Session, caller: Caller) -> Summary:
-    """How many verdicts of each kind there are on the entries in the caller's scope."""
-    query = select(Verdict.source_type, Verdict.verdict, func.count()).group_by(
-        col(Verdict.source_type), col(Verdict.verdict)
-    )
+    """How many verdicts of each kind are in force on the entries in the caller's scope."""
+    query = select(Verdict.source_type, Verdict.verdict, func.count()).where(col(Verdict.superseded_at).is_(None))
+    query = query.group_by(col(Verdict.source_type), col(Verdict.verdict))
     counts: dict[VerdictKind, int] = {}
     sources: dict[SourceType, int] = {}
     for source_type, verdict, count in session.exec(_with_sources(query).where(_in_scope(session, caller))).all():

@@ -17,7 +17,10 @@ class SnapshotOut(BaseModel):
 
 
 class VerdictOut(BaseModel):
-    """One result of the cross-check. `findings` are all that was found, `verdict` is the first by the rule set."""
+    """One result of the cross-check. `findings` are all that was found, `verdict` is the first by the rule set.
+
+    `recheck_id` names the run that checked again; `superseded_at` is when a later check took the place of this one.
+    """
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -40,7 +43,9 @@ class VerdictOut(BaseModel):
                             "taken_at": "2026-03-01T00:00:00+08:00",
                         }
                     },
+                    "recheck_id": None,
                     "created_at": "2026-03-02T08:15:00+08:00",
+                    "superseded_at": None,
                 }
             ]
         },
@@ -57,7 +62,9 @@ class VerdictOut(BaseModel):
     findings: list[VerdictKind]
     score: float | None
     snapshots: dict[str, SnapshotOut]
+    recheck_id: UUID | None
     created_at: datetime
+    superseded_at: datetime | None
 
 
 class EvidenceOut(BaseModel):

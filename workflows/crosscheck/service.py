@@ -1,6 +1,7 @@
 """Checks entries and writes what was found: one verdict for each version of an entry and version of the rules."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import CITY_TIME, now
+from backend.core.enums import Kind
 from backend.core.errors import ZhiwangError
 from backend.core.ids import new_id
 from backend.models import RuleSet, Verdict
@@ -28,6 +30,9 @@ from workflows.crosscheck.ruleset import Rules
 ACTOR = "workflows.crosscheck"
 NEXT = "workflows.cases.consider"
 
+Snapshots = Mapping[str, dict[str, str]]
+"""By dataset, the snapshot that a check read: its id and when it was taken."""
+
 
 class NoRuleSet(ZhiwangError):
     """The check waits, and is repeated, until an administrator activates a rule set."""
@@ -36,6 +41,18 @@ class NoRuleSet(ZhiwangError):
     status = 503
     title_zh = "没有启用的比对规则，请联系管理员"
     title_en = "No rule set of the cross-check is active"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch of checks as it is written: what was decided, on which snapshots, by which rules, when, and in which run
+    where it was made again."""
+
+    decided: Sequence[tuple[Entry, Decision]]
+    snapshots: Snapshots
+    rule_version: int
+    at: datetime
+    recheck_id: UUID | None = None
 
 
 def check(session: Session, sources: Iterable[Source]) -> dict[Source, str]:
@@ -50,7 +67,7 @@ def check(session: Session, sources: Iterable[Source]) -> dict[Source, str]:
     gathered = gather(session, loaded.entries, rules)
     at = now().astimezone(CITY_TIME)
     decided = [(entry, decide(entry, gathered.known[entry.source], rules, at=at)) for entry in loaded.entries]
-    _write(session, decided, gathered.snapshots, version, at)
+    write(session, Checked(decided, gathered.snapshots, version, at))
     return loaded.refused
 
 
@@ -71,36 +88,43 @@ def _parsed(rules: bytes) -> Rules:
 def _without_verdict(session: Session, sources: Iterable[Source], rule_version: int) -> list[Source]:
     wanted = {(source.type, source.id, source.version): source for source in sources}
     key = (col(Verdict.source_type), col(Verdict.source_id), col(Verdict.source_version))
-    query = select(*key).where(tuple_(*key).in_(list(wanted)), Verdict.rule_version == rule_version)
+    query = select(*key).where(
+        tuple_(*key).in_(list(wanted)),
+        Verdict.rule_version == rule_version,
+        col(Verdict.superseded_at).is_(None),
+    )
     done = {(source_type, source_id, version) for source_type, source_id, version in session.exec(query).all()}
     return [source for key, source in wanted.items() if key not in done]
 
 
-def _write(
-    session: Session,
-    decided: list[tuple[Entry, Decision]],
-    snapshots: Mapping[str, dict[str, str]],
-    rule_version: int,
-    at: datetime,
-) -> None:
-    """One statement for all verdicts. What another run wrote meanwhile stays, with the case that follows from it."""
+def write(session: Session, checked: Checked) -> int:
+    """One statement for all verdicts; gives how many were written. What another run wrote meanwhile stays, with the
+    case that follows from it."""
+    if not checked.decided:
+        return 0
     vault = Vault(session)
-    parts = [parts_of(entry, decision, snapshots) for entry, decision in decided]
+    parts = [parts_of(entry, decision, checked.snapshots) for entry, decision in checked.decided]
     vault.provide(part.subject for some in parts for part in some)
+    common = {"rule_version": checked.rule_version, "created_at": checked.at, "recheck_id": checked.recheck_id}
     rows = []
-    for (entry, decision), some in zip(decided, parts, strict=True):
+    for (entry, decision), some in zip(checked.decided, parts, strict=True):
         verdict_id = new_id()
         evidence = vault.seal(some, context=verdict_id.bytes)
-        rows.append(_row(entry, decision, snapshots) | {"id": verdict_id, "evidence": evidence})
-    common = {"rule_version": rule_version, "created_at": at}
+        rows.append(common | _row(entry, decision, checked.snapshots) | {"id": verdict_id, "evidence": evidence})
     table: Table = Verdict.__table__  # type: ignore[attr-defined]
-    statement = insert(table).values([row | common for row in rows]).on_conflict_do_nothing().returning(table.c.id)
+    statement = insert(table).values(rows).on_conflict_do_nothing().returning(table.c.id)
     written = set(session.connection().execute(statement).scalars())
-    _hand_on(session, [row | common for row in rows if row["id"] in written])
+    _hand_on(session, [row for row in rows if row["id"] in written])
+    return len(written)
 
 
-def _row(entry: Entry, decision: Decision, snapshots: Mapping[str, dict[str, str]]) -> dict[str, Any]:
-    read = DATASET_OF.get(entry.kind, "")
+def named(kind: Kind, snapshots: Snapshots) -> dict[str, dict[str, str]]:
+    """The snapshots that a verdict on a kind is based on."""
+    read = DATASET_OF.get(kind, "")
+    return {read: snapshots[read]} if read in snapshots else {}
+
+
+def _row(entry: Entry, decision: Decision, snapshots: Snapshots) -> dict[str, Any]:
     return {
         "source_type": entry.source.type,
         "source_id": entry.source.id,
@@ -110,7 +134,7 @@ def _row(entry: Entry, decision: Decision, snapshots: Mapping[str, dict[str, str
         "verdict": decision.verdict,
         "findings": [finding.value for finding in decision.findings],
         "score": decision.score,
-        "snapshots": {read: snapshots[read]} if read in snapshots else {},
+        "snapshots": named(entry.kind, snapshots),
     }
 
 
@@ -133,4 +157,5 @@ def _audited(row: Mapping[str, Any]) -> dict[str, str | int]:
         "source_version": row["source_version"],
         "rule_version": row["rule_version"],
         "verdict": row["verdict"],
+        **({"recheck": str(row["recheck_id"])} if row["recheck_id"] else {}),
     }

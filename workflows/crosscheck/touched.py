@@ -1,0 +1,145 @@
+"""Which entries are to be checked again: those that a new snapshot touches, or those of a scope. A page at a time.
+
+A record that differs between two snapshots touches the entries that share one of its keys before or after: the id
+number, the phone, birth date with surname, or the code. All of it is found in PostgreSQL, on blind indexes. Only the
+version in force of an entry counts: an older one has had its say.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import Session
+
+from backend.core import statements
+from backend.core.enums import COLLECTED_KINDS, Kind, SourceType
+from backend.models import Recheck
+from workflows.crosscheck.facts import DATASET_OF, Source
+
+KEYS_A_PAGE = 20_000
+ENTRIES_A_PAGE = 1_000
+FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+class Scope(BaseModel):
+    """Which entries a run is about; all of them where nothing is said.
+
+    `territory` is a division or grid code, or the beginning of one. `since` and `until` bound when the version in force
+    came in; a bound without an offset is refused.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: Annotated[list[Kind], Field(max_length=len(COLLECTED_KINDS))] = []
+    territory: Annotated[str, Field(pattern=r"^\d{0,15}$")] = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries, and where the next page begins; None where there is none."""
+
+    sources: list[Source]
+    after: str | None
+
+
+def page_of(session: Session, run: Recheck) -> Page:
+    """The next entries of a run that checks again."""
+    if run.dataset is None:
+        return in_scope(session, Scope.model_validate(run.scope), after=run.after)
+    kind = next((kind for kind, dataset in DATASET_OF.items() if dataset == run.dataset), None)
+    if kind is None:
+        return Page([], None)
+    if run.previous_id is None:
+        return in_scope(session, Scope(kinds=[kind]), after=run.after)
+    return _between_snapshots(session, kind, run)
+
+
+def in_scope(session: Session, scope: Scope, *, after: str, limit: int = ENTRIES_A_PAGE) -> Page:
+    """Entries of a scope by id, records before reports. `after` is what the page before said, empty at the start."""
+    kind, _, last = (after or f"{SourceType.DOCUMENT.value}:{FIRST}").partition(":")
+    given = {
+        "kinds": [kind.value for kind in scope.kinds or COLLECTED_KINDS],
+        "below": scope.territory,
+        "since": scope.since,
+        "until": scope.until,
+        "after": UUID(last),
+        "limit": limit,
+    }
+    source_type = SourceType(kind)
+    found = statements.rows(session, _DOCUMENTS if source_type is SourceType.DOCUMENT else _REPORTS, given)
+    sources = [Source(source_type, *row) for row in found]
+    if len(sources) == limit:
+        return Page(sources, f"{source_type.value}:{sources[-1].id}")
+    events = not scope.kinds or Kind.EVENT in scope.kinds
+    more = source_type is SourceType.DOCUMENT and events
+    return Page(sources, f"{SourceType.REPORT.value}:{FIRST}" if more else None)
+
+
+def _between_snapshots(session: Session, kind: Kind, run: Recheck) -> Page:
+    """Entries that the records of the next keys touch, where these changed."""
+    given = {"new": run.snapshot_id, "old": run.previous_id, "after": run.after, "limit": KEYS_A_PAGE}
+    ((upto, keys),) = statements.rows(session, _BOUND, given)
+    if not keys:
+        return Page([], None)
+    query = _CHANGED + (_PEOPLE if kind is Kind.PERSON else _KEYED)
+    found = statements.rows(session, query, {**given, "upto": upto, "kind": kind.value})
+    sources = [Source(SourceType.DOCUMENT, document_id, version) for document_id, version in found]
+    return Page(sources, upto if keys == KEYS_A_PAGE else None)
+
+
+_DOCUMENTS = """
+    SELECT id, version FROM document
+    WHERE id > %(after)s AND kind = ANY(%(kinds)b::text[]) AND NOT deleted
+      AND starts_with(grid_id, %(below)s::text)
+      AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s::timestamptz)
+      AND (%(until)s::timestamptz IS NULL OR updated_at < %(until)s::timestamptz)
+    ORDER BY id LIMIT %(limit)s
+"""
+_REPORTS = """
+    SELECT id, version FROM report
+    WHERE id > %(after)s AND state = 'submitted'
+      AND (%(below)s::text = '' OR starts_with(grid_id, %(below)s::text))
+      AND (%(since)s::timestamptz IS NULL OR submitted_at >= %(since)s::timestamptz)
+      AND (%(until)s::timestamptz IS NULL OR submitted_at < %(until)s::timestamptz)
+    ORDER BY id LIMIT %(limit)s
+"""
+_BOUND = """
+    SELECT CAST(max(record_key) AS text), count(*) FROM (
+        (SELECT record_key FROM business_record WHERE snapshot_id = %(new)s AND record_key > %(after)s::text
+         ORDER BY record_key LIMIT %(limit)s)
+        UNION
+        (SELECT record_key FROM business_record WHERE snapshot_id = %(old)s AND record_key > %(after)s::text
+         ORDER BY record_key LIMIT %(limit)s)
+        ORDER BY record_key LIMIT %(limit)s
+    ) AS next
+"""
+_CHANGED = """
+    WITH changed AS MATERIALIZED (
+        SELECT record_key, before.phone_index AS phone_before, now.phone_index AS phone_now,
+               before.block_index AS block_before, now.block_index AS block_now
+        FROM (SELECT * FROM business_record
+              WHERE snapshot_id = %(old)s AND record_key > %(after)s::text AND record_key <= %(upto)s::text) AS before
+        FULL JOIN (SELECT * FROM business_record
+              WHERE snapshot_id = %(new)s AND record_key > %(after)s::text AND record_key <= %(upto)s::text) AS now
+            USING (record_key)
+        WHERE now.content_digest IS DISTINCT FROM before.content_digest
+           OR now.content_digest IS NULL)
+"""
+_KEYED = """
+    SELECT d.id, d.version FROM changed c JOIN document d ON d.natural_key = c.record_key
+    WHERE d.kind = %(kind)s::text AND NOT d.deleted
+"""
+# The key of a person's record is the hex of the blind index.
+_PEOPLE = """
+    SELECT d.id, d.version FROM document d
+    WHERE d.kind = %(kind)s::text AND NOT d.deleted AND d.id IN (
+        SELECT o.id FROM changed c JOIN document o ON o.id_index = decode(c.record_key, 'hex')
+        UNION SELECT o.id FROM changed c JOIN document o ON o.phone_index = c.phone_before
+        UNION SELECT o.id FROM changed c JOIN document o ON o.phone_index = c.phone_now
+        UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_before
+        UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_now)
+"""
