@@ -86,10 +86,11 @@ def demo(url: Annotated[str, typer.Option(help="Address of the running stack")] 
 @app.command("import")
 def import_dataset(
     dataset: Annotated[str, typer.Argument(help="population, houses, organisations or components")],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV drop")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, XLSX, JSON lines or Parquet")],
+    fewer: Annotated[bool, typer.Option("--fewer", help="Half the rows, or a column less, are meant")] = False,
 ) -> None:
-    """Load a CSV drop as the new snapshot of a dataset."""
-    result = load.import_file(engine_for("zw_worker"), dataset=dataset, path=file)
+    """Load a department's file as the new snapshot of a dataset."""
+    result = load.import_file(engine_for("zw_worker"), dataset=dataset, path=file, fewer=fewer)
     console.print(f"{dataset}: accepted {result.accepted}, rejected {result.rejected}, snapshot {result.snapshot_id}")
     if result.failure:
         console.print(f"not loaded: {result.failure}")

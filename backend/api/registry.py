@@ -26,7 +26,19 @@ router = APIRouter(prefix="/registry/v1", tags=["业务数据 registry"])
 
 BLOCK_BYTES = 256 * 1024
 STALL_SECONDS = 20.0
-CSV_BODY = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
+FORMATS = (
+    "text/csv",
+    "application/jsonl",
+    "application/vnd.apache.parquet",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+"""What departments send. The content says which it is, as many send all of them as `application/octet-stream`."""
+FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FORMATS},
+    }
+}
 
 Importer = Annotated[Caller, Depends(allowed("registry.import"))]
 RejectReader = Annotated[Caller, Depends(allowed("registry.rejects"))]
@@ -35,7 +47,7 @@ Reader = Annotated[Caller, Depends(allowed("registry.read_import"))]
 
 
 class Reason(BaseModel):
-    """Why a row was refused; its content is in the reject file only."""
+    """Why a row was refused, or the file; what stood there is in the reject file only. Line 0 is no line of a file."""
 
     line: int
     column: str
@@ -107,8 +119,8 @@ def list_datasets(session: DbSession, _: Lister) -> Datasets:
 @router.post(
     "/datasets/{code}/imports",
     status_code=202,
-    summary="Hand over a CSV file (UTF-8) as the dataset's next snapshot",
-    openapi_extra=CSV_BODY,
+    summary="Hand over a file (CSV, XLSX, JSON lines or Parquet) as the dataset's next snapshot",
+    openapi_extra=FILE_BODY,
 )
 async def import_dataset(
     code: str,
@@ -116,6 +128,7 @@ async def import_dataset(
     session: DbSession,
     caller: Importer,
     taken_at: Annotated[Moment | None, Query(description="When the department took the data")] = None,
+    fewer: Annotated[bool, Query(description="Less than half of the present rows, or a column less, is meant")] = False,
 ) -> Import:
     """The file is sealed while it comes in; no database connection is held meanwhile."""
     await run_in_threadpool(registry.check_dataset, session, code)
@@ -123,7 +136,13 @@ async def import_dataset(
     with Upload() as upload:
         await _receive(request, upload)
         snapshot = await run_in_threadpool(
-            registry.request_import, session, code, upload=upload, taken_at=taken_at, actor=str(caller.account_id)
+            registry.request_import,
+            session,
+            code,
+            upload=upload,
+            taken_at=taken_at,
+            actor=str(caller.account_id),
+            fewer=fewer,
         )
     return _import(snapshot)
 

@@ -25,7 +25,8 @@ class Dataset(SQLModel, table=True):
 class Snapshot(SQLModel, table=True):
     """One load of a dataset: when it was taken, what was accepted, and where the refused rows are kept.
 
-    `reasons` are line, column and code of the first refused rows; `failure` says why nothing was taken over.
+    `reasons` are line, column and code of the first refused rows; `failure` says why nothing was taken over. `columns`
+    are the names of those that the file had; `fewer` says that less than the snapshot before is meant.
     """
 
     __tablename__ = "snapshot"
@@ -41,6 +42,8 @@ class Snapshot(SQLModel, table=True):
     reasons: list[Json] = json_field(default_factory=list)
     failure: str | None = Field(default=None, max_length=64)
     sha256: str = Field(max_length=64)
+    columns: list[str] = json_field(default_factory=list)
+    fewer: bool = False
 
 
 class BusinessRecord(SQLModel, table=True):

@@ -92,15 +92,20 @@ def seed_all(engine: Engine, *, scale: float, progress: Progress) -> None:
             import_file(engine, dataset=code, path=path, progress=progress)
 
 
-def import_file(engine: Engine, *, dataset: str, path: Path, progress: Progress | None = None) -> Imported:
-    """Load a CSV file as the dataset's new snapshot, in a transaction of its own. `NotFound` for an unknown dataset."""
+def import_file(
+    engine: Engine, *, dataset: str, path: Path, fewer: bool = False, progress: Progress | None = None
+) -> Imported:
+    """Load a file as the dataset's new snapshot, in a transaction of its own. `NotFound` for an unknown dataset.
+
+    `fewer`: half as many rows, or a column less, are meant.
+    """
 
     def count(done: int, total: int) -> None:
         if progress is not None:
             progress(f"import {dataset}", done, total)
 
     with transaction(engine) as session:
-        snapshot = registry.import_path(session, dataset, path, actor="command_line", progress=count)
+        snapshot = registry.import_path(session, dataset, path, actor="command_line", fewer=fewer, progress=count)
         return Imported(snapshot.id, snapshot.accepted, snapshot.rejected, snapshot.failure)
 
 

@@ -4,7 +4,6 @@ Readers always see the current snapshot of a dataset, whole. What belongs to an 
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +27,7 @@ from backend.services.registry_files import SealedReader
 from backend.services.registry_load import load_snapshot
 from backend.services.registry_rejects import read_rejects
 from backend.services.registry_sealing import context_of
+from backend.services.registry_source import Source
 from backend.services.registry_specs import SPECS
 from backend.services.registry_uploads import Upload, upload_context
 from backend.services.sealing import Vault, erased_among, place, subjects_in
@@ -35,11 +35,10 @@ from backend.services.sealing import Vault, erased_among, place, subjects_in
 IMPORT_JOB = "registry.import"
 FORGET_JOB = "registry.forget_upload"
 PEOPLE = "population"
-BLOCK_BYTES = 1024 * 1024
 
 Fields = dict[str, Any]
 RowProgress = Callable[[int, int], None]
-"""Called with the rows read so far and the rows there are."""
+"""Called with the rows read so far and the rows there seem to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,29 +149,34 @@ def import_path(
     *,
     actor: str,
     taken_at: datetime | None = None,
+    fewer: bool = False,
     progress: RowProgress | None = None,
 ) -> Snapshot:
     """Load a file of this machine as the dataset's new snapshot. The caller commits.
 
     A file that cannot be taken over gives a snapshot in state `failed`, and the records there were stay current.
+    `fewer`: half as many rows, or a column less, are meant.
     """
-    digest, lines = _measured(path)
-    snapshot = _new_snapshot(session, dataset_code, sha256=digest, taken_at=taken_at)
+    digest, size = _measured(path)
+    snapshot = _new_snapshot(session, dataset_code, sha256=digest, taken_at=taken_at, fewer=fewer)
+    with path.open("rb") as file:
+        source = Source(file, size=size)
 
-    def count(done: int) -> None:
-        if progress is not None:
-            progress(done, max(lines - 1, done))
+        def count(done: int) -> None:
+            if progress is not None:
+                progress(done, round(done / source.share) if source.share else done)
 
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        load_snapshot(session, snapshot, file, actor=actor, progress=count)
+        load_snapshot(session, snapshot, source, actor=actor, progress=count)
     return snapshot
 
 
 def request_import(
-    session: Session, dataset_code: str, *, upload: Upload, taken_at: datetime | None, actor: str
+    session: Session, dataset_code: str, *, upload: Upload, taken_at: datetime | None, actor: str, fewer: bool = False
 ) -> Snapshot:
-    """Keep a finished upload and have a worker load it. `NotFound` for an unknown dataset."""
-    snapshot = _new_snapshot(session, dataset_code, sha256=upload.sha256, taken_at=taken_at, snapshot_id=upload.id)
+    """Keep a finished upload and have a worker load it. `NotFound` for an unknown dataset; `fewer` as above."""
+    snapshot = _new_snapshot(
+        session, dataset_code, sha256=upload.sha256, taken_at=taken_at, fewer=fewer, snapshot_id=upload.id
+    )
     upload.keep_key(session)
     object_store().put(_upload_key(snapshot.id), upload.path)
     jobs.enqueue(session, IMPORT_JOB, key=str(snapshot.id), snapshot_id=str(snapshot.id))
@@ -200,10 +204,7 @@ def run_import(session: Session, snapshot_id: UUID) -> None:
     vault.load([snapshot_id.bytes])
     key = vault.key_of(snapshot_id.bytes)
     reader = SealedReader(object_store().stream(_upload_key(snapshot_id)), context=upload_context(snapshot_id), key=key)
-    with io.TextIOWrapper(
-        io.BufferedReader(reader), encoding="utf-8-sig", errors="surrogateescape", newline=""
-    ) as file:
-        load_snapshot(session, snapshot, file, actor=IMPORT_JOB)
+    load_snapshot(session, snapshot, Source(reader), actor=IMPORT_JOB)
     jobs.enqueue(session, FORGET_JOB, key=str(snapshot_id), snapshot_id=str(snapshot_id))
 
 
@@ -252,6 +253,7 @@ def _new_snapshot(
     *,
     sha256: str,
     taken_at: datetime | None,
+    fewer: bool,
     snapshot_id: UUID | None = None,
 ) -> Snapshot:
     check_dataset(session, dataset_code)
@@ -261,6 +263,7 @@ def _new_snapshot(
         taken_at=taken_at or now(),
         state=ImportState.LOADING,
         sha256=sha256,
+        fewer=fewer,
     )
     session.add(snapshot)
     session.flush()
@@ -268,13 +271,9 @@ def _new_snapshot(
 
 
 def _measured(path: Path) -> tuple[str, int]:
-    """SHA-256 and number of lines of a file."""
-    digest, lines = hashlib.sha256(), 0
+    """SHA-256 and number of bytes of a file."""
     with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-            lines += block.count(b"\n")
-    return digest.hexdigest(), lines
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
 
 
 def _upload_key(snapshot_id: UUID) -> str:

@@ -1,13 +1,13 @@
 """Loads one file as a dataset's new snapshot: all of it or nothing, and readers see the old one until the commit.
 
 Rows go in by COPY, a chunk at a time. The pointer `dataset.current_snapshot_id` moves in the same transaction. A file
-that gives too little is not taken over: the old snapshot stays, the new one is marked as failed with its reason, and
-the refused rows are kept all the same.
+that is broken, or gives too little, is not taken over: the old snapshot stays, the new one is marked as failed with its
+reason, and the refused rows are kept all the same.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TextIO
+from dataclasses import asdict, dataclass, field
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -17,12 +17,11 @@ from sqlmodel import Session, select
 from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import ImportState
-from backend.core.errors import ZhiwangError
 from backend.kinds import KINDS
 from backend.models import Dataset, Grid, Snapshot
 from backend.services import audit, rechecks
 from backend.services.registry_rejects import RejectFile
-from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, ImportHeader, Rejected
+from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, names_of
 from backend.services.registry_sealing import (
     BulkVault,
     KeyedRecord,
@@ -31,7 +30,9 @@ from backend.services.registry_sealing import (
     seal_records,
     without_erased,
 )
+from backend.services.registry_source import Source
 from backend.services.registry_specs import SPECS, DatasetSpec
+from backend.services.registry_tables import ImportRefused, Reason, Rejected, open_table
 
 Progress = Callable[[int], None]
 """Called with the number of rows read so far."""
@@ -39,27 +40,32 @@ Progress = Callable[[int], None]
 CLAIM_JOB = "sync.claim_fields"
 REASONS_SHOWN = 100
 MOST_REJECTED = 0.5
+LEAST_KEPT = 0.5
+"""A file with fewer good rows than this share of the present ones is half a file until somebody says otherwise."""
 
 
-class ImportEmpty(ZhiwangError):
+class ImportEmpty(ImportRefused):
     """No row could be taken over; replacing the records we have by nothing would be a loss."""
 
     code = "import_empty"
-    status = 422
     title_zh = "文件中没有可导入的数据，原有数据保持不变"
     title_en = "No row could be imported; the present records stay"
 
 
-class ImportMostlyRejected(ZhiwangError):
+class ImportMostlyRejected(ImportRefused):
     """More than half of the rows are bad: most likely the wrong file, or its columns are mixed up."""
 
     code = "import_mostly_rejected"
-    status = 422
     title_zh = "超过一半的数据有错误，未导入，原有数据保持不变"
     title_en = "More than half of the rows are bad; nothing was imported, the present records stay"
 
 
-REFUSALS = (ImportHeader, ImportEmpty, ImportMostlyRejected)
+class ImportShrunk(ImportRefused):
+    """Fewer rows than half of the present ones, or a column less than the present records were made of."""
+
+    code = "import_shrunk"
+    title_zh = "文件比现有数据少一半以上，或缺少原有的列；未导入。确属减少的，请以 fewer=true 重新提交"
+    title_en = "Less than half of the present rows, or a column is gone; send it with fewer=true if that is meant"
 
 
 @dataclass(slots=True)
@@ -74,32 +80,36 @@ class _Tally:
 
 
 def load_snapshot(
-    session: Session, snapshot: Snapshot, file: TextIO, *, actor: str, progress: Progress | None = None
+    session: Session, snapshot: Snapshot, source: Source, *, actor: str, progress: Progress | None = None
 ) -> None:
     """Fill a snapshot that is `loading` from an open file and make it current, or mark it `failed`.
 
     The caller commits. Two loads of one dataset wait for each other at its row.
     """
     dataset = session.exec(select(Dataset).where(Dataset.code == snapshot.dataset_code).with_for_update()).one()
+    previous = session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
     tally = _Tally()
     with RejectFile(session, snapshot.id) as rejects:
         try:
             with session.begin_nested():
-                _copy_all(session, snapshot, file, tally, rejects, progress)
+                _copy_all(session, snapshot, source, tally, rejects, progress)
                 _check_yield(tally)
-        except REFUSALS as error:
+                _check_against(previous, snapshot, tally)
+        except ImportRefused as error:
             snapshot.state, snapshot.failure, tally.accepted = ImportState.FAILED, error.code, 0
+            # What stopped the load comes first, also where a hundred rows were refused before it.
+            tally.reasons = [*(asdict(reason) for reason in error.reasons), *tally.reasons][:REASONS_SHOWN]
         else:
-            _swap(session, dataset, snapshot)
+            _swap(session, dataset, snapshot, previous)
         snapshot.reject_key = rejects.store()
     _finish(session, snapshot, tally, actor=actor)
 
 
 def _copy_all(
-    session: Session, snapshot: Snapshot, file: TextIO, tally: _Tally, rejects: RejectFile, progress: Progress | None
+    session: Session, snapshot: Snapshot, source: Source, tally: _Tally, rejects: RejectFile, progress: Progress | None
 ) -> None:
     spec = SPECS[snapshot.dataset_code]
-    reader = DatasetFile(file, spec, grids=session.exec(select(Grid.id)).all())
+    reader = DatasetFile(open_table(source, names_of(spec)), spec, grids=session.exec(select(Grid.id)).all())
     rejects.begin(reader.header)
     for chunk in reader.chunks(CHUNK_ROWS):
         keyed, twice = _keyed(spec, chunk, tally.keys)
@@ -114,6 +124,7 @@ def _copy_all(
         tally.reasons += [_reason(bad) for bad in rejected][: REASONS_SHOWN - len(tally.reasons)]
         if progress is not None:
             progress(tally.read)
+    snapshot.columns = sorted(reader.given)
 
 
 def _keyed(spec: DatasetSpec, chunk: Chunk, seen: set[str]) -> tuple[list[KeyedRecord], list[Rejected]]:
@@ -152,13 +163,22 @@ def _check_yield(tally: _Tally) -> None:
         raise ImportMostlyRejected
 
 
-def _swap(session: Session, dataset: Dataset, snapshot: Snapshot) -> None:
+def _check_against(previous: Snapshot | None, snapshot: Snapshot, tally: _Tally) -> None:
+    """Half a file is often a whole one to look at: what is there now tells the difference."""
+    if previous is None or snapshot.fewer:
+        return
+    titles = {column.name: column.title for column in SPECS[snapshot.dataset_code].columns}
+    gone = [titles[name] for name in previous.columns if name not in snapshot.columns and name in titles]
+    if gone or tally.accepted < LEAST_KEPT * previous.accepted:
+        raise ImportShrunk([Reason(0, title, "vanished_column") for title in gone])
+
+
+def _swap(session: Session, dataset: Dataset, snapshot: Snapshot, previous: Snapshot | None) -> None:
     """Point readers to the new snapshot, and ask for the entries that it touches to be checked again.
 
     The one before stays for checks that began with it; older ones go, but for those that are still being compared.
     """
     session.connection().execute(_PURGE, {"dataset": dataset.code})
-    previous = session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
     if previous is not None:
         previous.state = ImportState.SUPERSEDED
     dataset.current_snapshot_id = snapshot.id

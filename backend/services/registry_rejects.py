@@ -13,7 +13,8 @@ from sqlmodel import Session
 
 from backend.services.objects import object_store
 from backend.services.registry_files import SealedReader, SealedWriter
-from backend.services.registry_rows import REASONS, Cells, Rejected
+from backend.services.registry_rows import REASONS
+from backend.services.registry_tables import Cells, Rejected
 from backend.services.sealing import Vault
 from backend.services.spreadsheets import BYTE_ORDER_MARK, harmless, line
 

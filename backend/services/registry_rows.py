@@ -1,19 +1,19 @@
-"""Reads a dataset's CSV file and judges its rows: good ones become fields, bad ones keep line, column and code.
+"""Judges the rows of a dataset's table: good ones become fields, bad ones keep line, column and code.
 
 The file is read in chunks, so memory does not grow with it; each chunk is checked with polars, whole columns at a time.
 """
 
-import csv
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TextIO
+from typing import Any
 
 import polars as pl
 
-from backend.core.errors import ZhiwangError
 from backend.kinds.geodesy import SCALE
 from backend.services.registry_specs import CHECKED_ID_TYPES, ID_TYPES, Column, DatasetSpec, Shape
+from backend.services.registry_tables import Cells, ImportRefused, ImportTruncated, Reason, Rejected, Row, Table
+from backend.services.registry_unpack import LOST
 
 CHUNK_ROWS = 10_000
 ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -22,14 +22,18 @@ USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 USCC_WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
 NEITHER = -1_000
 
-Cells = list[str]
 Fields = dict[str, Any]
 
 
 REASONS = {
-    "unreadable": "该行不是有效的 CSV",
+    "unreadable": "该行无法读取",
     "cell_count": "列数与表头不符",
-    "bad_character": "含有无法识别的字符（文件须为 UTF-8 编码）",
+    "bad_character": "含有无法识别的字符，或表格中的数字超过 15 位而失真（请将该列设为文本）",
+    "cut_off": "文件在此行中间结束",
+    "unknown_column": "数据集中没有此列",
+    "repeated_column": "此列重复",
+    "missing_column": "缺少此列",
+    "vanished_column": "现有数据中有此列，文件中没有",
     "required": "缺少必填项",
     "too_long": "内容过长",
     "malformed": "格式不正确",
@@ -43,23 +47,12 @@ REASONS = {
 """Why a row is refused: code, and what people read."""
 
 
-class ImportHeader(ZhiwangError):
-    """The file is no CSV in UTF-8 with the columns of its dataset."""
+class ImportHeader(ImportRefused):
+    """The file is no table with the columns of its dataset."""
 
     code = "import_header"
-    status = 422
     title_zh = "文件的表头与数据集不符，未导入任何数据"
     title_en = "The file's header does not fit the dataset; nothing was imported"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A refused row: where it begins in the file, the title of the column at fault, the reason, and what was in it."""
-
-    line: int
-    column: str
-    code: str
-    cells: Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,56 +73,35 @@ class Chunk:
     read: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    cells: Cells
-
-
 class DatasetFile:
-    """One open CSV file of a dataset. Open it with `encoding="utf-8-sig", errors="surrogateescape", newline=""`.
+    """One open table of a dataset. `ImportHeader` is raised at once where the header does not fit."""
 
-    `ImportHeader` is raised at once where the header does not fit.
-    """
-
-    def __init__(self, file: TextIO, spec: DatasetSpec, *, grids: Collection[str]) -> None:
+    def __init__(self, table: Table, spec: DatasetSpec, *, grids: Collection[str]) -> None:
         self.spec = spec
-        self._reader = csv.reader(file)
-        self.header = self._read_header()
-        self._columns = _columns_of(self.header, spec)
+        self._table = table
+        self.header = table.titles
+        self._columns = _columns_of(table, spec)
         self._grids = pl.Series(list(grids), dtype=pl.String)
         self._checks = _checks(spec, self._grids)
 
     def chunks(self, size: int = CHUNK_ROWS) -> Iterator[Chunk]:
-        """The file in parts of `size` rows."""
-        rows = self._rows()
+        """The file in parts of `size` rows. `ImportTruncated` where its last row has no end and is not good either."""
+        rows = self._table.rows()
         while batch := list(islice(rows, size)):
-            yield self._judge(batch)
+            chunk = self._judge(batch)
+            if self._table.open_end and chunk.rejected and chunk.rejected[-1].line == batch[-1].line:
+                raise ImportTruncated([Reason(batch[-1].line, "", "cut_off")])
+            yield chunk
 
-    def _read_header(self) -> Cells:
-        try:
-            return [title.strip() for title in next(self._reader, [])]
-        except csv.Error as error:
-            raise ImportHeader from error
+    @property
+    def given(self) -> set[str]:
+        """The names of the columns that were seen; all of them once the file was read."""
+        by_title = _by_title(self.spec)
+        return {by_title[title].name for title in self._table.given}
 
-    def _rows(self) -> Iterator[_Row | Rejected]:
-        """Rows as they are cut; those that cannot be cut, or have another number of cells, are refused here."""
-        while True:
-            line = self._reader.line_num + 1
-            try:
-                cells = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error:
-                yield Rejected(line, "", "unreadable", [])
-                continue
-            if not cells:
-                continue
-            yield _Row(line, cells) if len(cells) == len(self.header) else Rejected(line, "", "cell_count", cells)
-
-    def _judge(self, batch: Sequence[_Row | Rejected]) -> Chunk:
+    def _judge(self, batch: Sequence[Row | Rejected]) -> Chunk:
         rejected = [row for row in batch if isinstance(row, Rejected)]
-        rows, undecodable = _apart([row for row in batch if isinstance(row, _Row)])
+        rows, undecodable = _apart([row for row in batch if isinstance(row, Row)])
         rejected += undecodable
         frame = self._frame(rows)
         problems = self._problems(frame)
@@ -141,7 +113,7 @@ class DatasetFile:
         accepted = [Accepted(row.line, values, row.cells) for row, values in zip(kept, fields, strict=True)]
         return Chunk(accepted, sorted(rejected, key=lambda bad: bad.line), len(batch))
 
-    def _frame(self, rows: Sequence[_Row]) -> pl.DataFrame:
+    def _frame(self, rows: Sequence[Row]) -> pl.DataFrame:
         """All columns of the dataset as text, trimmed; empty cells and columns the file lacks are null."""
         cells = list(zip(*(row.cells for row in rows), strict=True)) or [()] * len(self.header)
         given = {self._columns[place].name: values for place, values in enumerate(cells)}
@@ -164,19 +136,34 @@ class DatasetFile:
         return found
 
 
-def _columns_of(header: Cells, spec: DatasetSpec) -> list[Column]:
+def names_of(spec: DatasetSpec) -> list[tuple[str, str]]:
+    """What each column of the dataset may be called in a file."""
+    return [(column.title, column.name) for column in spec.columns]
+
+
+def _by_title(spec: DatasetSpec) -> dict[str, Column]:
+    return {column.name: column for column in spec.columns} | {column.title: column for column in spec.columns}
+
+
+def _columns_of(table: Table, spec: DatasetSpec) -> list[Column]:
     """The column of each cell. Titles and field names are both understood."""
-    by_name = {column.name: column for column in spec.columns} | {column.title: column for column in spec.columns}
-    columns = [by_name[title] for title in header if title in by_name]
-    names = [column.name for column in columns]
+    by_title, line = _by_title(spec), table.header_line
+    names = [by_title[title].name if title in by_title else "" for title in table.titles]
+    # A file without a header has people where titles should be: what is not known is named by its place.
+    faults = [
+        Reason(line, f"第{place}列", "unknown_column" if not name else "repeated_column")
+        for place, name in enumerate(names, 1)
+        if not name or name in names[: place - 1]
+    ]
     missing = [column.title for column in spec.columns if column.required and column.name not in names]
-    if missing or len(columns) < len(header) or len(set(names)) < len(names):
-        raise ImportHeader
-    return columns
+    faults += [Reason(line, title, "missing_column") for title in missing]
+    if faults:
+        raise ImportHeader(faults)
+    return [by_title[title] for title in table.titles]
 
 
-def _apart(rows: list[_Row]) -> tuple[list[_Row], list[Rejected]]:
-    """Separate rows with bytes that are no UTF-8, or NUL, which PostgreSQL cannot hold. Usually there are none."""
+def _apart(rows: list[Row]) -> tuple[list[Row], list[Rejected]]:
+    """Separate rows with what could not be read, or NUL, which PostgreSQL cannot hold. Usually there are none."""
     if _storable("\n".join("\x1f".join(row.cells) for row in rows)):
         return rows, []
     bad = [Rejected(row.line, "", "bad_character", row.cells) for row in rows if not _storable("".join(row.cells))]
@@ -189,7 +176,7 @@ def _storable(text: str) -> bool:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return "\0" not in text
+    return "\0" not in text and LOST not in text
 
 
 Check = tuple[str, str, pl.Expr]

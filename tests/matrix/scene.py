@@ -33,7 +33,8 @@ from backend.models import (
 )
 from backend.seed.territory import DEMO_GRIDS
 from backend.services.registry_rejects import RejectFile
-from backend.services.registry_rows import REASONS, Rejected
+from backend.services.registry_rows import REASONS
+from backend.services.registry_tables import Rejected
 from tests.matrix.cells import GRID_PLACES, Place
 from tests.matrix.people import STREET, Person, membership, person_of, posting_of, terms, worker_of
 from tests.matrix.things import PICTURE, Things, conflict_of, digest, photo, things

@@ -20,6 +20,7 @@ from backend.seed.drops import bad_rows, flat, write_drops
 from backend.services import records, registry, registry_load
 from backend.services.registry_specs import SPECS
 from backend.services.sealing import destroy_keys, human, open_value, seal_value
+from tests.tables import FORMATS, PACKED
 
 Lines = list[list[str]]
 Drop = Callable[..., Path]
@@ -206,6 +207,63 @@ def test_a_failed_load_leaves_the_records_there_were(session: Session, drop: Dro
     assert registry.find_by_keys(session, "components", [key])[key].snapshot_id == good.id
     rows = session.exec(select(BusinessRecord.snapshot_id).distinct()).all()
     assert set(rows) == {good.id}
+
+
+@pytest.mark.parametrize("name", ["gb18030", "json lines", "workbook", "parquet"])
+def test_a_dataset_is_loaded_from_every_format(session: Session, tmp_path: Path, name: str) -> None:
+    lines = lines_of("houses", range(6))
+    lines[3][-1] = "1"
+    path = tmp_path / "file"
+    path.write_bytes(FORMATS[name](lines))
+    snapshot = load(session, "houses", path)
+    assert (snapshot.state, snapshot.accepted) == (ImportState.CURRENT, 5)
+    line = 3 if name in ("json lines", "parquet") else 4
+    assert snapshot.reasons == [{"line": line, "column": "网格编码", "code": "malformed"}]
+    houses = [synthetic.house(index) for index in (0, 1, 3, 4, 5)]
+    found = registry.find_by_keys(session, "houses", [house["house_code"] for house in houses])
+    assert [found[house["house_code"]].fields for house in houses] == houses
+    rejects = b"".join(registry.rejects_of(session, snapshot.id, actor="test")).decode("utf-8-sig")
+    assert list(csv.reader(io.StringIO(rejects)))[1][3:] == lines[3]
+
+
+@pytest.mark.parametrize("name", ["gb18030", "json lines", "workbook", "parquet"])
+def test_half_a_file_leaves_the_records_there_were(session: Session, tmp_path: Path, drop: Drop, name: str) -> None:
+    good = load(session, "components", drop(lines_of("components", range(5))))
+    content = FORMATS[name](lines_of("components", range(9)))
+    path = tmp_path / "half"
+    path.write_bytes(content[: len(content) * 2 // 3])
+    snapshot = load(session, "components", path)
+    expected = "import_unreadable" if name in PACKED else "import_truncated"
+    assert (snapshot.state, snapshot.failure, snapshot.accepted) == (ImportState.FAILED, expected, 0)
+    if name not in PACKED:
+        assert snapshot.reasons == [{"line": 7, "column": "", "code": "cut_off"}]
+    assert registry.current_snapshots(session)["components"].snapshot_id == good.id
+    assert set(session.exec(select(BusinessRecord.snapshot_id)).all()) == {good.id}
+
+
+def test_half_the_rows_or_a_column_less_are_taken_for_half_a_file_unless_meant(session: Session, drop: Drop) -> None:
+    lines = lines_of("components", range(10))
+    good = load(session, "components", drop(lines))
+    state = lines[0].index("状态")
+    narrow = drop([line[:state] + line[state + 1 :] for line in lines])
+    for path, reasons in (
+        (narrow, [{"line": 0, "column": "状态", "code": "vanished_column"}]),
+        (drop(lines[:5], "short.csv"), []),
+    ):
+        bad = load(session, "components", path)
+        assert (bad.state, bad.failure, bad.reasons) == (ImportState.FAILED, "import_shrunk", reasons)
+    assert registry.current_snapshots(session)["components"].snapshot_id == good.id
+    meant = registry.import_path(session, "components", narrow, actor="test", fewer=True)
+    assert (meant.state, meant.accepted) == (ImportState.CURRENT, 10)
+    assert load(session, "components", narrow).state is ImportState.CURRENT
+
+
+def test_a_file_without_a_header_names_nobody(session: Session, drop: Drop) -> None:
+    snapshot = load(session, "population", drop(lines_of("population", range(2))[1:]))
+    assert snapshot.failure == "import_header"
+    places = [{"line": 1, "column": f"第{n}列", "code": "unknown_column"} for n in range(1, len(PEOPLE.columns) + 1)]
+    missing = [column.title for column in PEOPLE.columns if column.required]
+    assert snapshot.reasons == places + [{"line": 1, "column": title, "code": "missing_column"} for title in missing]
 
 
 def test_who_was_erased_is_not_imported_again(session: Session, drop: Drop) -> None:
