@@ -276,15 +276,17 @@ def _noted(entry: Written) -> dict[str, int]:
 
 
 def _link_photos(session: Session, batch: Batch, *, owner_id: UUID | None, device_id: UUID | None) -> None:
-    manifests = [
-        (entry.document_id, entry.version.state.fields["photos"])
-        for entry in batch.versions
-        if entry.version.state.fields.get("photos")
-    ]
-    if manifests:
-        photos.link_photos(
-            session, source_type=SourceType.DOCUMENT, links=manifests, owner_id=owner_id, device_id=device_id
-        )
+    """Note the photos that the versions name, and have those that came before assessed by what was edited."""
+    naming = [entry for entry in batch.versions if entry.version.state.fields.get("photos")]
+    if not naming:
+        return
+    manifests = [(entry.document_id, entry.version.state.fields["photos"]) for entry in naming]
+    photos.link_photos(
+        session, source_type=SourceType.DOCUMENT, links=manifests, owner_id=owner_id, device_id=device_id
+    )
+    edited = {entry.document_id: entry.version.version for entry in naming if entry.version.version > 1}
+    if edited:
+        photos.assess_edited_later(session, edited)
 
 
 def _ask_for_checks(session: Session, batch: Batch) -> None:

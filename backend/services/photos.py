@@ -204,6 +204,15 @@ def assess_source_later(session: Session, *, source_type: SourceType, source_id:
     assess_later(session, [(photo_id, cause) for photo_id in session.exec(query)])
 
 
+def assess_edited_later(session: Session, versions: Mapping[UUID, int]) -> None:
+    """The same for records that were edited, by their new versions: time, place and grid may be others now.
+
+    Photos that are still to come are assessed when they have come.
+    """
+    found = rows(session, _PROCESSED_OF, {"records": list(versions)})
+    assess_later(session, [(photo_id, f"{record_id}:{versions[record_id]}") for photo_id, record_id in found])
+
+
 def follow(session: Session, *, source_id: UUID, target_id: UUID) -> None:
     """Link the photos of a record to the one it was joined into, whoever owns them. Its own links stay, as history."""
     session.connection().execute(_FOLLOW, {"source": source_id, "target": target_id})
@@ -291,6 +300,11 @@ _LINK = text(
     WHERE photo.state <> 'expected'
     """
 )
+_PROCESSED_OF = """
+    SELECT photo.id, link.source_id FROM photo_link AS link JOIN photo ON photo.id = link.photo_id
+    WHERE link.source_type = 'document' AND link.source_id = ANY(%(records)s::uuid[]) AND photo.state = 'processed'
+    ORDER BY 2, 1
+"""
 _FOLLOW = text(
     """
     INSERT INTO photo_link (source_type, source_id, photo_id)

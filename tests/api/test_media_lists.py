@@ -13,7 +13,7 @@ from tests.api.media_client import event_with
 from tests.api.test_media_photos import PHOTOS, fetch, manifest, send
 from tests.rooms.media_samples import SECRET, jpeg
 from tests.s3 import played_s3
-from tests.world import Handheld, World
+from tests.world import Handheld, World, edited
 
 
 @pytest.fixture
@@ -68,6 +68,12 @@ def test_supervisors_see_the_score_and_its_reasons_beside_the_photo_and_collecto
     assert all(reason["text_zh"] and reason["text_en"] for reason in reasons.values())
     assert SECRET.decode() not in answer.text
     assert "22.5433" not in answer.text, "the place itself stays sealed"
+    assert line["evidence"]["source_version"] == 1
+    current = next(event for event in worker.pull("event") if event["id"] == record)
+    assert worker.push("event", edited(current, remark="synthetic remark"), current) == []
+    drain()
+    (line,) = world.client.get(path, headers=world.office("supervisor")).json()["photos"]
+    assert line["evidence"]["source_version"] == 2, "an edit has the photos assessed again"
 
 
 def test_photos_in_s3_are_fetched_from_there_for_some_minutes(

@@ -1,9 +1,7 @@
 """Photos beside their entries: twins found over handhelds and WeChat, the score kept, a copy for case files stamped."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,7 +13,6 @@ from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import Role, SourceType
 from backend.core.ids import new_id
-from backend.core.settings import get_settings
 from backend.models import Account, Derivative, Document, Job, Photo, PhotoEvidence, PhotoPrint, PhotoRuleSet
 from backend.services import erasure_photos
 from backend.services.objects import object_store
@@ -29,13 +26,7 @@ from tests.rooms.case_builders import Entries
 from tests.rooms.media_samples import digest, jpeg
 from workflows.cases.service import consider
 
-
-@pytest.fixture(autouse=True)
-def state_dir(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    get_settings.cache_clear()
-    yield tmp_path / "state"
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("state_dir")
 
 
 @pytest.fixture

@@ -1,144 +1,33 @@
-"""Photos between the rooms: named by a record, received whole, processed once, and seen by those who may."""
+"""Photos between the rooms: named by a record, and received whole."""
 
-import shutil
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
-from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import Kind, PhotoState, Role, SourceType
-from backend.core.errors import NotFound
+from backend.core.enums import PhotoState, SourceType
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.models import (
     Account,
-    AuditEntry,
-    Derivative,
     Document,
-    DocumentVersion,
-    Grid,
     Job,
-    Membership,
     Photo,
     PhotoLink,
     Upload,
 )
-from backend.services import erasure_photos, feed, file_removal, photos
-from backend.services.objects import StoreUnavailable, object_store
+from backend.services import erasure_photos, file_removal, photos
+from backend.services.objects import object_store
 from backend.services.photos import PhotoEmpty, PhotoIdTaken, PhotoTooLarge, link_photos, receive_photo
-from backend.services.sealing import open_value
-from backend.services.sessions import Caller
-from media import tasks
-from media.pictures import Picture
-from media.sandbox import DecoderUnavailable, decoder
-from media.service import photo_view, record_completeness
-from media.tasks import OriginalDamaged, process
-from tests.people import accounts_of, posting_of
-from tests.rooms.case_builders import Entries
-from tests.rooms.case_builders import grid_of as case_grid
+from media.service import record_completeness
+from media.tasks import process
 from tests.rooms.media_samples import digest, jpeg
+from tests.rooms.photo_builders import add_record, audit_of, caller_of, entry, grid_of, office_of, sees, state_of
 
-
-@pytest.fixture(autouse=True)
-def state_dir(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    get_settings.cache_clear()
-    yield tmp_path / "state"
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def worker(session: Session) -> Account:
-    return accounts_of(session, Role.GRID_WORKER)[0]
-
-
-@pytest.fixture
-def other(session: Session, worker: Account) -> Account:
-    """A worker of other grids."""
-    workers = accounts_of(session, Role.GRID_WORKER)
-    return next(account for account in workers if grid_of(session, account) != grid_of(session, worker))
-
-
-def grid_of(session: Session, account: Account) -> str:
-    query = select(Membership.grid_id).where(Membership.account_id == account.id).order_by(col(Membership.grid_id))
-    return session.exec(query).first() or ""
-
-
-def office_of(session: Session, territory: str) -> Caller:
-    account = accounts_of(session, Role.SUPERVISOR)[0]
-    return caller_of(account, territory=territory)
-
-
-def sees(session: Session, caller: Caller, photo_id: UUID, content: bytes | None = None) -> bool:
-    """Whether the caller is shown this picture by this id, and not one of his own."""
-    session.expire_all()
-    try:
-        return photo_view(session, caller, photo_id=photo_id).sha256 == digest(content or jpeg())
-    except NotFound:
-        return False
-
-
-def caller_of(account: Account, *, role: Role | None = None, territory: str = "") -> Caller:
-    return Caller(account.id, role or posting_of(account).role, None, territory, None)
-
-
-def entry(photo_id: UUID, content: bytes) -> dict[str, object]:
-    return {"photo_id": str(photo_id), "sha256": digest(content), "size": len(content), "mime": "image/jpeg"}
-
-
-def add_record(
-    session: Session, grid_id: str, *manifest: dict[str, object], deleted: bool = False, owner: Account | None = None
-) -> UUID:
-    """A first version of an event, as the sync room writes it for a push of the owner's."""
-    moment = now()
-    record = Document(
-        id=new_id(),
-        kind=Kind.EVENT,
-        grid_id=grid_id,
-        version=1,
-        op=new_id(),
-        deleted=deleted,
-        body={"grid_id": grid_id, "photos": list(manifest)},
-        account_id=owner.id if owner else None,
-        created_at=moment,
-        updated_at=moment,
-    )
-    session.add(record)
-    session.flush()
-    session.add(
-        DocumentVersion(
-            document_id=record.id,
-            version=1,
-            op=record.op,
-            grid_id=grid_id,
-            deleted=deleted,
-            body=record.body,
-            created_at=moment,
-        )
-    )
-    session.flush()
-    owner_id = owner.id if owner else None
-    link_photos(session, source_type=SourceType.DOCUMENT, owner_id=owner_id, links=[(record.id, manifest)])
-    feed.touch(session, [(grid_id, record.id, record.kind)])
-    return record.id
-
-
-def state_of(session: Session, photo_id: UUID) -> PhotoState | None:
-    session.expire_all()
-    photo = session.get(Photo, photo_id)
-    return photo.state if photo else None
-
-
-def audit_of(session: Session, object_id: UUID) -> list[tuple[str, str]]:
-    rows = session.exec(select(AuditEntry).where(AuditEntry.object_id == str(object_id)).order_by(col(AuditEntry.id)))
-    return [(row.action, row.actor) for row in rows]
+pytestmark = pytest.mark.usefixtures("state_dir")
 
 
 def test_a_received_photo_is_stored_recorded_and_sent_on(session: Session, worker: Account) -> None:
@@ -372,204 +261,3 @@ def test_one_photo_named_by_many_records_of_a_batch_is_linked_to_each(session: S
     links = [(source, [entry(photo_id, b"x"), entry(photo_id, b"x")]) for source in sources]
     link_photos(session, source_type=SourceType.DOCUMENT, owner_id=worker.id, links=links)
     assert set(session.exec(select(PhotoLink.source_id).where(PhotoLink.photo_id == photo_id))) == set(sources)
-
-
-def test_the_job_makes_copies_and_seals_the_claims(session: Session, worker: Account) -> None:
-    photo_id = new_id()
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(2000, 1000), mime="image/png")
-    for _ in range(2):
-        process(session, photo_id=str(photo_id))
-    session.expire_all()
-    photo = session.get_one(Photo, photo_id)
-    assert (photo.state, photo.width, photo.height, photo.mime) == (PhotoState.PROCESSED, 2000, 1000, "image/jpeg")
-    assert photo.taken_at is not None
-    assert photo.taken_at.isoformat() == "2026-03-02T01:12:45+00:00"
-    claims = open_value(session, photo.claims, context=photo_id.bytes)
-    assert (claims["lat"], claims["lon"], claims["datum"]) == (225433333, 1140500000, "wgs84")
-    copies = session.exec(select(Derivative).where(Derivative.photo_id == photo_id)).all()
-    assert sorted(copy.variant for copy in copies) == ["large", "large.webp", "thumb", "thumb.webp"]
-    for copy in copies:
-        assert digest(object_store().get(copy.storage_key)) == copy.sha256
-    assert audit_of(session, photo_id) == [("photo.received", str(worker.id)), ("photo.processed", "media.process")]
-
-
-def test_a_job_that_runs_twice_at_once_has_one_effect(
-    session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photo_id, real = new_id(), decoder
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
-
-    class Twin:
-        """While one run decodes, another one comes and goes."""
-
-        def decode(self, content: bytes) -> Picture:
-            monkeypatch.setattr(tasks, "decoder", real)
-            process(session, photo_id=str(photo_id))
-            return real().decode(content)
-
-    monkeypatch.setattr(tasks, "decoder", Twin)
-    process(session, photo_id=str(photo_id))
-    assert [action for action, _ in audit_of(session, photo_id)] == ["photo.received", "photo.processed"]
-
-
-def test_a_photo_that_is_through_is_not_decoded_again(
-    session: Session, worker: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photo_id = new_id()
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
-    process(session, photo_id=str(photo_id))
-    session.expire_all()
-    monkeypatch.delattr(tasks, "decoder")
-    process(session, photo_id=str(photo_id))
-
-
-def test_a_cut_photo_fails_with_its_code_once(session: Session, worker: Account) -> None:
-    photo_id, content = new_id(), jpeg()
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content[:-100], mime="image/jpeg")
-    for _ in range(2):
-        process(session, photo_id=str(photo_id))
-    session.expire_all()
-    photo = session.get_one(Photo, photo_id)
-    assert (photo.state, photo.failure) == (PhotoState.FAILED, "photo_truncated")
-    assert audit_of(session, photo_id)[1:] == [("photo.failed", "media.process")]
-    view = photo_view(session, caller_of(worker), photo_id=photo_id)
-    assert view.failure is not None
-    assert "照片不完整" in view.failure.text_zh
-    assert view.received
-
-
-def test_an_unknown_photo_is_discarded(session: Session) -> None:
-    with pytest.raises(jobs.Discard, match="photo_unknown"):
-        process(session, photo_id=str(new_id()))
-
-
-def test_a_fault_of_ours_is_no_verdict(
-    session: Session, worker: Account, state_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photo_id = new_id()
-    receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
-    key = session.get_one(Photo, photo_id).original_key or ""
-
-    class Away:
-        def decode(self, _: bytes) -> None:
-            raise DecoderUnavailable
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tasks, "decoder", Away)
-        with pytest.raises(DecoderUnavailable):
-            process(session, photo_id=str(photo_id))
-    (state_dir / "media" / key).write_bytes(jpeg(77, 77))
-    with pytest.raises(OriginalDamaged):
-        process(session, photo_id=str(photo_id))
-    shutil.rmtree(state_dir / "media")
-    with pytest.raises(StoreUnavailable):
-        process(session, photo_id=str(photo_id))
-    assert state_of(session, photo_id) is PhotoState.RECEIVED
-
-
-def test_a_store_that_is_away_keeps_the_photo_unreceived(session: Session, worker: Account, state_dir: Path) -> None:
-    photo_id = new_id()
-    object_store()
-    shutil.rmtree(state_dir / "media")
-    (state_dir / "media").write_bytes(b"a file where the folder should be")
-    with pytest.raises(StoreUnavailable):
-        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=jpeg(), mime="image/jpeg")
-    assert state_of(session, photo_id) is None
-
-
-def test_a_photo_is_seen_by_its_owner_the_grid_and_the_offices_above(session: Session, worker: Account) -> None:
-    grids = session.exec(select(Grid.id).order_by(col(Grid.id))).all()
-    held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
-    assert held is not None
-    elsewhere = next(grid for grid in grids if grid[:9] != held[:9])
-    office = accounts_of(session, Role.SUPERVISOR)[0]
-    assert office is not None
-    photo_id, content = new_id(), jpeg()
-    receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg", actor="test")
-
-    everyone = [
-        caller_of(worker),
-        caller_of(office, territory=""),
-        caller_of(office, territory=held[:6]),
-        caller_of(office, territory=elsewhere[:9]),
-        caller_of(office, role=Role.AUDITOR),
-        caller_of(office, role=Role.SYSTEM_ADMIN),
-        caller_of(office, role=Role.HANDLER),
-    ]
-    assert [sees(session, caller, photo_id) for caller in everyone] == [False] * 7
-    add_record(session, held, entry(photo_id, content))
-    assert [sees(session, caller, photo_id) for caller in everyone] == [True, True, True, False, False, False, False]
-
-
-def test_a_worker_no_longer_sees_photos_of_a_lost_grid_or_a_deleted_record(session: Session, worker: Account) -> None:
-    held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
-    assert held is not None
-    gone, kept, content = new_id(), new_id(), jpeg()
-    for photo_id, deleted in ((gone, True), (kept, False)):
-        receive_photo(session, photo_id=photo_id, owner_id=None, content=content, mime="image/jpeg", actor="test")
-        add_record(session, held, entry(photo_id, content), deleted=deleted)
-    with pytest.raises(NotFound):
-        photo_view(session, caller_of(worker), photo_id=gone)
-    assert photo_view(session, caller_of(worker), photo_id=kept)
-    session.connection().execute(
-        text("UPDATE membership SET ends_at = now() WHERE account_id = :id"), {"id": worker.id}
-    )
-    with pytest.raises(NotFound):
-        photo_view(session, caller_of(worker), photo_id=kept)
-
-
-def test_completeness_is_closed_to_an_author_who_lost_the_grid(session: Session, worker: Account) -> None:
-    record = add_record(session, grid_of(session, worker), entry(new_id(), b"x"), owner=worker)
-    assert record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=record)
-    session.connection().execute(
-        text("UPDATE membership SET ends_at = now() WHERE account_id = :id"), {"id": worker.id}
-    )
-    with pytest.raises(NotFound):
-        record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=record)
-
-
-@pytest.mark.parametrize(
-    ("territory", "in_grid", "nowhere"), [("", True, True), ("4403", True, True), ("440310", True, False)]
-)
-def test_a_citizens_photo_from_outside_all_grids_is_the_citys_business(
-    session: Session, territory: str, in_grid: bool, nowhere: bool
-) -> None:
-    caller, entries = office_of(session, territory), Entries(session)
-    for grid, visible in ((case_grid(session), in_grid), (None, nowhere)):
-        photo_id, report = new_id(), entries.report(grid_id=grid)
-        session.add(PhotoLink(source_type=SourceType.REPORT, source_id=report.id, photo_id=photo_id))
-        receive_photo(session, photo_id=photo_id, owner_id=None, content=jpeg(), mime="image/jpeg", actor="test")
-        assert sees(session, caller, photo_id) is visible
-        if visible:
-            view = record_completeness(session, caller, source_type=SourceType.REPORT, source_id=report.id)
-            assert (view.expected, view.received) == (1, 1)
-        else:
-            with pytest.raises(NotFound):
-                record_completeness(session, caller, source_type=SourceType.REPORT, source_id=report.id)
-
-
-def test_completeness_follows_the_current_manifest(session: Session, worker: Account) -> None:
-    held = session.exec(select(Membership.grid_id).where(Membership.account_id == worker.id)).first()
-    assert held is not None
-    good, cut, missing, dropped = new_id(), new_id(), new_id(), new_id()
-    for photo_id, content in ((good, jpeg()), (cut, jpeg()[:-9])):
-        receive_photo(session, photo_id=photo_id, owner_id=worker.id, content=content, mime="image/jpeg")
-        process(session, photo_id=str(photo_id))
-    names = [entry(good, jpeg()), entry(cut, jpeg()[:-9]), entry(missing, b"x")]
-    record = add_record(session, held, *names)
-    link_photos(
-        session,
-        source_type=SourceType.DOCUMENT,
-        owner_id=worker.id,
-        links=[(record, [entry(dropped, b"named by an older version")])],
-    )
-    session.expire_all()
-    view = record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=record)
-    assert (view.expected, view.received, view.processed, view.failed, view.complete) == (3, 2, 1, 1, False)
-    assert [photo.failure.code if photo.failure else photo.state.value for photo in view.photos] == [
-        "processed",
-        "photo_truncated",
-        "expected",
-    ]
-    with pytest.raises(NotFound):
-        record_completeness(session, caller_of(worker), source_type=SourceType.DOCUMENT, source_id=new_id())
