@@ -145,8 +145,8 @@ def _run(servers: Servers, phones: Sequence[Send], place: Path, *, uploads: int,
             mine, met = done.result()
             sent |= mine
             faults += met
-    identical = _identical(sent)
-    left = _left_after_reaping()
+    identical = identical_in_store(sent)
+    left = left_after_reaping()
     print("  faults: " + ", ".join(f"{kind.value} {count}" for kind, count in sorted(faults.items())))
     seconds = time.monotonic() - begun
     print(
@@ -195,7 +195,7 @@ def _log_in(servers: Servers, number: int) -> dict[str, str]:
     raise RuntimeError("no login")
 
 
-def _left_after_reaping() -> int:
+def left_after_reaping() -> int:
     """Files in the folder of uploads once all that nobody went on with has expired: lost creations leave such."""
     with transaction(engine_for("zw_worker")) as session:
         session.connection().execute(text("UPDATE upload SET expires_at = now()"))
@@ -204,7 +204,7 @@ def _left_after_reaping() -> int:
     return len(list(folder().iterdir()))
 
 
-def _identical(sent: Mapping[UUID, str]) -> int:
+def identical_in_store(sent: Mapping[UUID, str]) -> int:
     """How many of the photos are in the store as they were sent."""
     with Session(engine_for("zw_worker")) as session:
         query = select(Photo).where(col(Photo.id).in_(sent), Photo.state == PhotoState.RECEIVED)
