@@ -1,7 +1,7 @@
 """Departments' datasets: handing a file over, what became of it, and the rows that were refused."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -14,11 +14,12 @@ from starlette.requests import ClientDisconnect
 from backend.api.deps import DbSession, allowed
 from backend.api.downloads import download
 from backend.api.fields import Moment
-from backend.core.enums import ImportState
+from backend.core.enums import DataGrade, ImportState, Kind
 from backend.models import Dataset, Snapshot
-from backend.services import registry
+from backend.services import registry, registry_catalogue
 from backend.services.registry_rows import REASONS
-from backend.services.registry_specs import SPECS
+from backend.services.registry_schemas import DatasetChange, DatasetDefinition
+from backend.services.registry_specs import SPECS, Column, DatasetSpec, Shape
 from backend.services.registry_uploads import ImportCutOff, Upload
 from backend.services.sessions import Caller
 
@@ -40,6 +41,8 @@ FILE_BODY = {
     }
 }
 
+Describer = Annotated[Caller, Depends(allowed("registry.describe"))]
+Registrar = Annotated[Caller, Depends(allowed("registry.register"))]
 Importer = Annotated[Caller, Depends(allowed("registry.import"))]
 RejectReader = Annotated[Caller, Depends(allowed("registry.rejects"))]
 Lister = Annotated[Caller, Depends(allowed("registry.datasets"))]
@@ -88,22 +91,40 @@ class Import(BaseModel):
 
 
 class ColumnView(BaseModel):
-    """A column of a dataset's file: its header is either the title or the name. `choices` lists what cells may say."""
+    """A column of a dataset's file: its header is the title, the alias or the name. `choices` lists what cells may say.
+
+    `public`: stored readable, as it is not personal.
+    """
 
     title: str
+    alias: str | None
     name: str
     required: bool
+    shape: Shape
+    public: bool
     choices: list[str]
 
 
 class DatasetView(BaseModel):
-    """A dataset, what its files look like, and the load that readers see now, if any."""
+    """A dataset, what its files look like, and the load that readers see now, if any.
+
+    `base`: one of the base stores (基础库). `kind`: what its records are about. `key`: the field that tells them apart,
+    null for people, where it is the identity document. `ignored`: titles of columns that are left unread.
+    `due_at`: when the next load should have come.
+    """
 
     code: str
     name: str
+    base: bool
+    kind: Kind | None
+    key: str | None
     department_code: str
     legal_basis: str
+    grade: DataGrade
+    refresh_days: int | None
+    due_at: datetime | None
     columns: list[ColumnView]
+    ignored: list[str]
     current: Import | None
 
 
@@ -114,6 +135,17 @@ class Datasets(BaseModel):
 @router.get("/datasets", summary="Departments' datasets and their current snapshots")
 def list_datasets(session: DbSession, _: Lister) -> Datasets:
     return Datasets(datasets=[_dataset(*pair) for pair in registry.datasets(session)])
+
+
+@router.post("/datasets", status_code=201, summary="Register a dataset of a department's own")
+def register_dataset(definition: DatasetDefinition, session: DbSession, caller: Registrar) -> DatasetView:
+    return _dataset(registry_catalogue.register(session, definition, actor=str(caller.account_id)), None)
+
+
+@router.put("/datasets/{code}", summary="Describe a dataset anew: department, legal basis, grade, schedule, columns")
+def describe_dataset(code: str, wanted: DatasetChange, session: DbSession, caller: Describer) -> DatasetView:
+    dataset = registry_catalogue.change(session, code, wanted, actor=str(caller.account_id))
+    return _dataset(dataset, registry.current_load(session, dataset))
 
 
 @router.post(
@@ -182,17 +214,34 @@ async def _receive(request: Request, upload: Upload) -> None:
 
 
 def _dataset(dataset: Dataset, current: Snapshot | None) -> DatasetView:
-    spec = SPECS.get(dataset.code)
+    spec = registry_catalogue.spec_of(dataset)
+    every = timedelta(days=dataset.refresh_days) if dataset.refresh_days else None
     return DatasetView(
         code=dataset.code,
         name=dataset.name,
+        base=dataset.code in SPECS,
+        kind=spec.kind,
+        key=spec.key,
         department_code=dataset.department_code,
         legal_basis=dataset.legal_basis,
-        columns=[
-            ColumnView(title=column.title, name=column.name, required=column.required, choices=list(column.choices))
-            for column in (spec.columns if spec else ())
-        ],
+        grade=dataset.grade,
+        refresh_days=dataset.refresh_days,
+        due_at=current.taken_at + every if current and every else None,
+        columns=[_column(spec, column) for column in spec.columns],
+        ignored=sorted(spec.ignored),
         current=_import(current) if current else None,
+    )
+
+
+def _column(spec: DatasetSpec, column: Column) -> ColumnView:
+    return ColumnView(
+        title=column.title,
+        alias=column.alias,
+        name=column.name,
+        required=column.required,
+        shape=column.shape,
+        public=column.name.partition(".")[0] in spec.public,
+        choices=list(column.choices),
     )
 
 

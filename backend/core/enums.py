@@ -232,6 +232,14 @@ class ReportState(StrEnum):
     SUBMITTED = "submitted"
 
 
+class DataGrade(StrEnum):
+    """How data are graded (数据分级: 一般、重要、核心), after the Data Security Law (数据安全法) article 21."""
+
+    GENERAL = "general"
+    IMPORTANT = "important"
+    CORE = "core"
+
+
 class ImportState(StrEnum):
     """A dataset's snapshot while it loads and afterwards."""
 

@@ -5,13 +5,17 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Identity, Index, LargeBinary
 from sqlmodel import Field
 
-from backend.core.enums import ImportState
+from backend.core.enums import DataGrade, ImportState, Kind
 from backend.core.ids import new_id
 from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
 
 
 class Dataset(SQLModel, table=True):
-    """A department's dataset. `current_snapshot_id` is the one pointer readers follow: a load swaps it at once."""
+    """A department's dataset. `current_snapshot_id` is the one pointer readers follow: a load swaps it at once.
+
+    `columns` are `ColumnDefinition`s: of a base dataset what the department's files call its fields, else all there is.
+    `kind` and `key` are those of a dataset of a department's own.
+    """
 
     __tablename__ = "dataset"
 
@@ -20,6 +24,11 @@ class Dataset(SQLModel, table=True):
     department_code: str = Field(foreign_key="department.code", max_length=32)
     legal_basis: str = Field(max_length=255)
     current_snapshot_id: UUID | None = None
+    kind: Kind | None = enum_field(Kind, default=None)
+    key: str | None = Field(default=None, max_length=64)
+    columns: list[Json] = json_field(default_factory=list)
+    grade: DataGrade = enum_field(DataGrade, default=DataGrade.IMPORTANT)
+    refresh_days: int | None = None
 
 
 class Snapshot(SQLModel, table=True):

@@ -39,14 +39,13 @@ from backend.services import (
 )
 from backend.services.erasure_ledger import Line
 from backend.services.records import StoredRow, id_index, open_rows
-from backend.services.registry_specs import SPECS
+from backend.services.registry_catalogue import human_datasets
 
 ACTOR = "life.erasure"
 ERASE_JOB = "life.erase"
 TRACES_JOB = "life.erase_traces"
 REPUBLISH_JOB = "sync.republish"
 HUMAN_KINDS = [kind.value for kind, spec in KINDS.items() if spec.subject_is_human]
-HUMAN_DATASETS = [code for code, spec in SPECS.items() if spec.kind_spec.subject_is_human]
 LOAD_AWAITED = timedelta(minutes=10)
 LOADS_AWAITED = 3
 
@@ -234,7 +233,7 @@ def _forget(session: Session, target: Target, buried: Buried) -> Counts:
     counts = {"keys": sealing.destroy_keys(session, [target.subject])}
     counts |= _bury(session, target.documents, buried)
     if target.id_index is not None:
-        key = {"key": target.id_index.hex(), "datasets": HUMAN_DATASETS}
+        key = {"key": target.id_index.hex(), "datasets": human_datasets(session)}
         counts["business_record"] = session.connection().execute(_DELETE_RECORDS_BY_KEY, key).rowcount
     if target.citizen_id is not None:
         counts = _sum(counts, _forget_citizen(session, target.citizen_id))
@@ -307,7 +306,7 @@ def _remove_traces(session: Session, subjects: Sequence[bytes], buried: Buried) 
     """Go through the big tables for ciphertexts of destroyed keys. Rows name their subjects in the open."""
     run = session.connection().execute
     run(PATIENCE)
-    named: dict[str, Any] = {"subjects": list(subjects), "kinds": HUMAN_KINDS, "datasets": HUMAN_DATASETS}
+    named: dict[str, Any] = {"subjects": list(subjects), "kinds": HUMAN_KINDS, "datasets": human_datasets(session)}
     counts = _bury(session, [row.id for row in run(_OWN_DOCUMENTS, named)], buried)
     nesting = [row.id for row in run(_NESTING, named)]
     _republish(session, nesting)

@@ -6,10 +6,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from backend.services import file_removal, sealing
-from backend.services.registry_specs import SPECS
-
-NAMING_DATASETS = [code for code, spec in SPECS.items() if spec.identities]
-"""Datasets whose files name humans: people themselves, and owners and the like of other things."""
+from backend.services.registry_catalogue import naming_datasets
 
 
 def drop_rejects(session: Session) -> int:
@@ -17,7 +14,7 @@ def drop_rejects(session: Session) -> int:
 
     Loads that come later write nothing of him into theirs.
     """
-    rows = session.connection().execute(_REJECT_FILES, {"datasets": NAMING_DATASETS}).all()
+    rows = session.connection().execute(_REJECT_FILES, {"datasets": naming_datasets(session)}).all()
     sealing.destroy_keys(session, [row.id.bytes for row in rows])
     session.connection().execute(_FORGET_REJECT_FILES, {"ids": [row.id for row in rows]})
     file_removal.remove_later(session, [row.reject_key for row in rows])

@@ -28,7 +28,6 @@ from backend.services.registry_load import load_snapshot
 from backend.services.registry_rejects import read_rejects
 from backend.services.registry_sealing import context_of
 from backend.services.registry_source import Source
-from backend.services.registry_specs import SPECS
 from backend.services.registry_uploads import Upload, upload_context
 from backend.services.sealing import Vault, erased_among, place, subjects_in
 
@@ -223,9 +222,14 @@ def datasets(session: Session) -> list[tuple[Dataset, Snapshot | None]]:
     return [(dataset, snapshot) for dataset, snapshot in rows]
 
 
+def current_load(session: Session, dataset: Dataset) -> Snapshot | None:
+    """The load whose records readers see now."""
+    return session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
+
+
 def check_dataset(session: Session, dataset_code: str) -> None:
-    """`NotFound` for a dataset that cannot be imported, before a byte of it is read."""
-    if dataset_code not in SPECS or session.get(Dataset, dataset_code) is None:
+    """`NotFound` for an unknown dataset, before a byte of it is read."""
+    if session.get(Dataset, dataset_code) is None:
         raise NotFound
 
 

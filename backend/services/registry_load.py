@@ -20,6 +20,7 @@ from backend.core.enums import ImportState
 from backend.kinds import KINDS
 from backend.models import Dataset, Grid, Snapshot
 from backend.services import audit, rechecks
+from backend.services.registry_catalogue import spec_of
 from backend.services.registry_rejects import RejectFile
 from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, names_of
 from backend.services.registry_sealing import (
@@ -88,13 +89,13 @@ def load_snapshot(
     """
     dataset = session.exec(select(Dataset).where(Dataset.code == snapshot.dataset_code).with_for_update()).one()
     previous = session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
-    tally = _Tally()
+    tally, spec = _Tally(), spec_of(dataset)
     with RejectFile(session, snapshot.id) as rejects:
         try:
             with session.begin_nested():
-                _copy_all(session, snapshot, source, tally, rejects, progress)
+                _copy_all(session, snapshot, spec, source, tally, rejects, progress)
                 _check_yield(tally)
-                _check_against(previous, snapshot, tally)
+                _check_against(previous, snapshot, spec, tally)
         except ImportRefused as error:
             snapshot.state, snapshot.failure, tally.accepted = ImportState.FAILED, error.code, 0
             # What stopped the load comes first, also where a hundred rows were refused before it.
@@ -106,9 +107,14 @@ def load_snapshot(
 
 
 def _copy_all(
-    session: Session, snapshot: Snapshot, source: Source, tally: _Tally, rejects: RejectFile, progress: Progress | None
+    session: Session,
+    snapshot: Snapshot,
+    spec: DatasetSpec,
+    source: Source,
+    tally: _Tally,
+    rejects: RejectFile,
+    progress: Progress | None,
 ) -> None:
-    spec = SPECS[snapshot.dataset_code]
     reader = DatasetFile(open_table(source, names_of(spec)), spec, grids=session.exec(select(Grid.id)).all())
     rejects.begin(reader.header)
     for chunk in reader.chunks(CHUNK_ROWS):
@@ -163,11 +169,11 @@ def _check_yield(tally: _Tally) -> None:
         raise ImportMostlyRejected
 
 
-def _check_against(previous: Snapshot | None, snapshot: Snapshot, tally: _Tally) -> None:
+def _check_against(previous: Snapshot | None, snapshot: Snapshot, spec: DatasetSpec, tally: _Tally) -> None:
     """Half a file is often a whole one to look at: what is there now tells the difference."""
     if previous is None or snapshot.fewer:
         return
-    titles = {column.name: column.title for column in SPECS[snapshot.dataset_code].columns}
+    titles = {column.name: column.title for column in spec.columns}
     gone = [titles[name] for name in previous.columns if name not in snapshot.columns and name in titles]
     if gone or tally.accepted < LEAST_KEPT * previous.accepted:
         raise ImportShrunk([Reason(0, title, "vanished_column") for title in gone])
@@ -184,7 +190,9 @@ def _swap(session: Session, dataset: Dataset, snapshot: Snapshot, previous: Snap
     dataset.current_snapshot_id = snapshot.id
     snapshot.state = ImportState.CURRENT
     session.flush()
-    rechecks.ask_for_snapshot(session, snapshot, previous_id=previous.id if previous is not None else None)
+    if dataset.code in SPECS:
+        # No check reads what a department keeps beside the base stores.
+        rechecks.ask_for_snapshot(session, snapshot, previous_id=previous.id if previous is not None else None)
     if any(dataset.code in spec.stewarded.values() for spec in KINDS.values()):
         key = str(snapshot.id)
         jobs.enqueue(session, CLAIM_JOB, key=key, snapshot_id=key, dataset=dataset.code, after="")

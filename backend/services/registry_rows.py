@@ -97,7 +97,7 @@ class DatasetFile:
     def given(self) -> set[str]:
         """The names of the columns that were seen; all of them once the file was read."""
         by_title = _by_title(self.spec)
-        return {by_title[title].name for title in self._table.given}
+        return {by_title[title].name for title in self._table.given if title in by_title}
 
     def _judge(self, batch: Sequence[Row | Rejected]) -> Chunk:
         rejected = [row for row in batch if isinstance(row, Rejected)]
@@ -116,7 +116,8 @@ class DatasetFile:
     def _frame(self, rows: Sequence[Row]) -> pl.DataFrame:
         """All columns of the dataset as text, trimmed; empty cells and columns the file lacks are null."""
         cells = list(zip(*(row.cells for row in rows), strict=True)) or [()] * len(self.header)
-        given = {self._columns[place].name: values for place, values in enumerate(cells)}
+        columns = zip(self._columns, cells, strict=True)
+        given = {column.name: values for column, values in columns if column is not None}
         frame = pl.DataFrame(given, schema=dict.fromkeys(given, pl.String))
         absent = [pl.lit(None, pl.String).alias(c.name) for c in self.spec.columns if c.name not in given]
         trimmed = [pl.col(name).str.strip_chars() for name in given]
@@ -136,19 +137,23 @@ class DatasetFile:
         return found
 
 
-def names_of(spec: DatasetSpec) -> list[tuple[str, str]]:
-    """What each column of the dataset may be called in a file."""
-    return [(column.title, column.name) for column in spec.columns]
+def names_of(spec: DatasetSpec) -> list[tuple[str, ...]]:
+    """What each column of the dataset may be called in a file, and each that is left unread."""
+    names = [tuple(filter(None, (column.alias, column.title, column.name))) for column in spec.columns]
+    return [*names, *((title,) for title in sorted(spec.ignored))]
 
 
 def _by_title(spec: DatasetSpec) -> dict[str, Column]:
-    return {column.name: column for column in spec.columns} | {column.title: column for column in spec.columns}
+    """A title of the dataset goes before what one department calls another of its columns."""
+    aliases = {column.alias: column for column in spec.columns if column.alias}
+    own = {column.name: column for column in spec.columns} | {column.title: column for column in spec.columns}
+    return aliases | own
 
 
-def _columns_of(table: Table, spec: DatasetSpec) -> list[Column]:
-    """The column of each cell. Titles and field names are both understood."""
+def _columns_of(table: Table, spec: DatasetSpec) -> list[Column | None]:
+    """The column of each cell, None where it is left unread. Titles and field names are both understood."""
     by_title, line = _by_title(spec), table.header_line
-    names = [by_title[title].name if title in by_title else "" for title in table.titles]
+    names = [title if title in spec.ignored else _name(by_title.get(title)) for title in table.titles]
     # A file without a header has people where titles should be: what is not known is named by its place.
     faults = [
         Reason(line, f"第{place}列", "unknown_column" if not name else "repeated_column")
@@ -159,7 +164,11 @@ def _columns_of(table: Table, spec: DatasetSpec) -> list[Column]:
     faults += [Reason(line, title, "missing_column") for title in missing]
     if faults:
         raise ImportHeader(faults)
-    return [by_title[title] for title in table.titles]
+    return [by_title.get(title) for title in table.titles]
+
+
+def _name(column: Column | None) -> str:
+    return column.name if column else ""
 
 
 def _apart(rows: list[Row]) -> tuple[list[Row], list[Rejected]]:
@@ -186,11 +195,14 @@ Check = tuple[str, str, pl.Expr]
 def _checks(spec: DatasetSpec, grids: pl.Series) -> list[Check]:
     titles = {column.name: column.title for column in spec.columns}
     checks = [check for column in spec.columns for check in _column_checks(column)]
-    checks += [(titles["grid_id"], "unknown_grid", ~pl.col("grid_id").is_in(grids.implode()))]
+    if "grid_id" in titles:
+        checks.append((titles["grid_id"], "unknown_grid", ~pl.col("grid_id").is_in(grids.implode())))
     checks += [(titles[number], "check_digit", _wrong_identity(kind, number)) for kind, number in spec.identities]
-    if spec.key == "uscc":
+    if "uscc" in titles:
         checks.append((titles["uscc"], "check_digit", _wrong_uscc()))
     for head in sorted(spec.nested & {name.partition(".")[0] for name in titles}):
+        if f"{head}.name" not in titles:
+            continue
         parts = [name for name in titles if name.startswith(f"{head}.")]
         given = pl.any_horizontal(pl.col(name).is_not_null() for name in parts)
         checks.append((titles[f"{head}.name"], "required", given & pl.col(f"{head}.name").is_null()))

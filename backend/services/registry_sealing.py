@@ -57,9 +57,13 @@ class BulkVault(Vault):
 
 
 def record_key(spec: DatasetSpec, fields: Fields) -> str:
-    """What names a record in its dataset: for people the hex blind index of id type and number."""
+    """What names a record in its dataset: for people the hex blind index of id type and number.
+
+    So it is for a key of a department's own that is not public.
+    """
     if spec.key is not None:
-        return str(fields[spec.key])
+        value = str(fields[spec.key])
+        return value if spec.open_key else key_ring().blind_index("dataset_key", spec.code, value).hex()
     identity = identity_of(fields)
     if identity is None:
         raise ValueError("a person without identity passed validation")
@@ -91,7 +95,7 @@ def seal_records(vault: Vault, spec: DatasetSpec, snapshot_id: UUID, records: Se
     """Seal a chunk. `SubjectErased` where `without_erased` has not seen it."""
     parted = [_parted(spec, record.key, record.fields) for record in records]
     vault.provide(part.subject for _, parts in parted for part in parts)
-    people = spec.kind_spec.subject_is_human
+    people = spec.about_people
     return [
         RecordRow(
             record_key=record.key,
@@ -143,7 +147,7 @@ def _named(spec: DatasetSpec, fields: Fields) -> Iterator[tuple[str, Subject]]:
 
 
 def _own_subject(spec: DatasetSpec, key: str, fields: Fields) -> Subject:
-    identity = identity_of(fields) if spec.kind_spec.subject_is_human else None
+    identity = identity_of(fields) if spec.about_people else None
     if identity is not None:
         return human(identity.id_type, identity.id_number)
     return key_ring().blind_index("record_subject", spec.code, key)

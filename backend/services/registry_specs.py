@@ -21,6 +21,10 @@ PHONE = r"^(1[3-9]\d{9}|0\d{2,3}-?\d{7,8})$"
 CODE = r"^[A-Za-z0-9_-]+$"
 
 
+PLACE = frozenset({"grid_id"})
+"""What is public of a record about no kind."""
+
+
 class Shape(StrEnum):
     """How a cell is read."""
 
@@ -33,7 +37,10 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `choices` maps what departments write to our codes; the codes themselves are understood too."""
+    """One column. `choices` maps what departments write to our codes; the codes themselves are understood too.
+
+    `alias` is what the files of one department call it.
+    """
 
     name: str
     title: str
@@ -43,6 +50,7 @@ class Column:
     longest: int = 200
     choices: Mapping[str, str] = field(default_factory=dict)
     bounds: tuple[float, float] | None = None
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +59,41 @@ class DatasetSpec:
 
     `key` is None for people: their key is the blind index of id type and number. `public` are top-level fields that
     may be stored readable, `nested` those that hold a human, who is encrypted under a key of his own.
-    `identities` are pairs of columns (id type, id number) whose check digits must be right.
+    `identities` are pairs of columns (id type, id number) whose check digits must be right. `ignored` are titles of
+    columns that are left unread. A dataset of a department's own may be about no kind (`registry_catalogue`).
     """
 
     code: str
     title: str
-    kind: Kind
+    kind: Kind | None
     columns: tuple[Column, ...]
     key: str | None
     extra_public: frozenset[str] = frozenset()
     identities: tuple[tuple[str, str], ...] = ()
+    ignored: frozenset[str] = frozenset()
 
     @property
-    def kind_spec(self) -> KindSpec:
-        return KINDS[self.kind]
+    def kind_spec(self) -> KindSpec | None:
+        return KINDS[self.kind] if self.kind else None
 
     @property
     def public(self) -> frozenset[str]:
-        return self.kind_spec.public | self.extra_public
+        return (self.kind_spec.public if self.kind_spec else PLACE) | self.extra_public
 
     @property
     def nested(self) -> frozenset[str]:
-        return self.kind_spec.nested
+        return self.kind_spec.nested if self.kind_spec else frozenset()
+
+    @property
+    def about_people(self) -> bool:
+        """Whether each record is about one human, under whose key it is encrypted."""
+        return self.kind_spec is not None and self.kind_spec.subject_is_human
+
+    @property
+    def open_key(self) -> bool:
+        """Whether the field that names a record may be stored readable."""
+        natural = self.kind_spec.natural_key if self.kind_spec else None
+        return self.key is not None and (self.key == natural or self.key in self.public)
 
 
 ID_TYPES = {

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -85,12 +86,43 @@ def test_a_dataset_says_what_its_files_look_like(world: World) -> None:
     assert components["current"] is None
     assert components["columns"][0] == {
         "title": "部件标识码",
+        "alias": None,
         "name": "component_id",
         "required": True,
+        "shape": "text",
+        "public": True,
         "choices": [],
     }
     states = {column["name"]: column["choices"] for column in components["columns"]}["state"]
     assert states == ["完好", "破损", "丢失", "废弃"]
+
+
+def test_a_department_registers_a_dataset_and_hands_it_over(world: World, drain: Drain) -> None:
+    steward = world.office("data_steward")
+    definition = {
+        "code": "elevators",
+        "name": "电梯登记",
+        "department_code": "market-regulation",
+        "legal_basis": "示例",
+        "grade": "general",
+        "refresh_days": 30,
+        "key": "device_no",
+        "columns": [{"title": "设备代码", "field": "device_no", "public": True}, {"title": "备注", "field": None}],
+    }
+    answer = world.client.post("/registry/v1/datasets", json=definition, headers=steward)
+    assert (answer.status_code, answer.json()["base"], answer.json()["ignored"]) == (201, False, ["备注"])
+    hand_over(world, "elevators", "设备代码,备注\r\nD-1,x\r\n".encode())
+    drain()
+    wanted = {name: definition[name] for name in ("name", "department_code", "legal_basis", "columns")}
+    changed = world.client.put(
+        "/registry/v1/datasets/elevators", json={**wanted, "grade": "important", "refresh_days": 7}, headers=steward
+    ).json()
+    assert (changed["grade"], changed["current"]["accepted"]) == ("important", 1)
+    due = datetime.fromisoformat(changed["due_at"]) - datetime.fromisoformat(changed["current"]["taken_at"])
+    assert due == timedelta(days=7)
+    with Session(engine_for("zw_worker")) as session:
+        query = text("SELECT action FROM audit_entry WHERE object_id = 'elevators' ORDER BY at")
+        assert session.connection().execute(query).scalars().all() == ["dataset_registered", "dataset_changed"]
 
 
 @pytest.mark.parametrize("role", ["operator", "supervisor", "system_admin", "auditor", "department_handler"])

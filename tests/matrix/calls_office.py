@@ -40,6 +40,19 @@ def _import(_: Cell) -> Ask:
     return Ask("POST", "/registry/v1/datasets/houses/imports", {"content": b"x", "headers": headers})
 
 
+DATASET = {"name": "x", "department_code": "nobody", "legal_basis": "x", "grade": "general"}
+
+
+def _register(_: Cell) -> Ask:
+    """Under a code that is taken: who may is told so, and nothing is changed."""
+    body = {**DATASET, "code": "houses", "key": "x", "columns": [{"title": "x", "field": "x"}]}
+    return Ask("POST", "/registry/v1/datasets", {"json": body})
+
+
+def _describe(_: Cell) -> Ask:
+    return Ask("PUT", "/registry/v1/datasets/houses", {"json": DATASET})
+
+
 def _snapshot(suffix: str = "") -> Call:
     return Call(lambda cell: Ask("GET", f"/registry/v1/imports/{cell.scene.snapshot_id}{suffix}"))
 
@@ -79,6 +92,8 @@ CALLS = {
     "cases.read": Call(_case, places=GRID_PLACES),
     "cases.act": Call(_act, places=GRID_PLACES, passed={"version_changed"}),
     "registry.datasets": _get("/registry/v1/datasets"),
+    "registry.register": Call(_register, passed={"dataset_exists"}),
+    "registry.describe": Call(_describe, passed={"dataset_definition"}),
     "registry.import": Call(_import),
     "registry.read_import": _snapshot(),
     "registry.rejects": _snapshot("/rejects"),

@@ -94,7 +94,9 @@ def test_people_of_a_grid_are_exactly_those_the_population_has_there() -> None:
 
 @pytest.mark.parametrize("dataset", sorted(SPECS))
 def test_records_are_what_their_kind_takes(dataset: str) -> None:
-    model = KINDS[SPECS[dataset].kind].model
+    kind = SPECS[dataset].kind
+    assert kind is not None
+    model = KINDS[kind].model
     for index in range(50):
         model.model_validate_json(json.dumps(synthetic.MAKERS[dataset](index)))
 

@@ -1,0 +1,80 @@
+"""Datasets as departments register them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from backend.core.enums import DataGrade, Kind
+
+OneLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Title = Annotated[OneLine, StringConstraints(max_length=64)]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}(\.[a-z][a-z0-9_]{0,30})?$")]
+
+
+class ColumnDefinition(BaseModel):
+    """A column of the department's files and the field it fills; without a field it is left unread.
+
+    `public`: not personal, so it may be stored readable; all other fields are encrypted. A field that the base dataset
+    of the kind has keeps that one's rules, whatever is said here. `choices`: what cells say, and the codes for it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Title
+    field: FieldName | None
+    required: bool = False
+    shape: Literal["text", "integer", "date"] = "text"
+    longest: Annotated[int, Field(ge=1, le=2000)] = 200
+    choices: Annotated[dict[Title, Title], Field(max_length=200)] = {}
+    public: bool = False
+
+
+class DatasetChange(BaseModel):
+    """What may be said anew of a dataset. `refresh_days`: how often a new load is due, null where nobody says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[OneLine, StringConstraints(max_length=64)]
+    department_code: Annotated[OneLine, StringConstraints(max_length=32)]
+    legal_basis: Annotated[OneLine, StringConstraints(max_length=255)]
+    grade: DataGrade
+    refresh_days: Annotated[int, Field(ge=1, le=3660)] | None = None
+    columns: Annotated[list[ColumnDefinition], Field(max_length=200)] = []
+
+
+class DatasetDefinition(DatasetChange):
+    """A dataset of a department's own.
+
+    `kind`: what its records are about, where that is a kind the base stores know. Its key is then that kind's: of
+    people the identity document (`key` is null; `id_type` and `id_number` are fields), else house code, USCC or
+    component id. Without a kind `key` names the field that tells records apart.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "code": "elevators",
+                    "name": "电梯登记",
+                    "department_code": "market-regulation",
+                    "legal_basis": "特种设备安全法第三十三条（示例）",
+                    "grade": "general",
+                    "refresh_days": 30,
+                    "kind": None,
+                    "key": "device_no",
+                    "columns": [
+                        {"title": "设备代码", "field": "device_no", "public": True},
+                        {"title": "下次检验日期", "field": "next_check", "shape": "date", "public": True},
+                        {"title": "安全管理员", "field": "keeper"},
+                        {"title": "备注", "field": None},
+                    ],
+                }
+            ]
+        },
+    )
+
+    code: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{1,31}$")]
+    kind: Literal[Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION, Kind.COMPONENT] | None = None
+    key: FieldName | None = None
+    columns: Annotated[list[ColumnDefinition], Field(min_length=1, max_length=200)]
