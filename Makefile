@@ -68,6 +68,10 @@ bench-sync: $(VENV)/.stamp-test ## 同步速度：对比 Kinto、PouchDB 与数�
 bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的影响 · what encryption, audit and authorisation cost
 	@exec $(PY) -m bench.trust $(ARGS)
 
+.PHONY: bench-crosscheck
+bench-crosscheck: $(VENV)/.stamp-test ## 数据比对的准确率与速度：对比 Splink、recordlinkage · the cross-check next to Splink and recordlinkage
+	@exec $(PY) -m bench.crosscheck $(ARGS)
+
 lock: $(VENV)/.stamp-run ## 重新生成依赖锁文件 · write the lock files anew
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
 	@$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet \
