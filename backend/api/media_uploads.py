@@ -5,7 +5,7 @@ a body comes in, and at most one block of it is in memory. `X-HTTP-Method-Overri
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -15,12 +15,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials
 from sqlmodel import Session
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.api.deps import DbSession, allowed, current_caller, public
+from backend.api.deps import Credentials, DbSession, allowed, public
 from backend.api.fields import REQUIRED
 from backend.core.errors import ZhiwangError
 from backend.core.settings import get_settings
@@ -32,6 +33,7 @@ from media.partials import wait_for_writer
 from media.rules import (
     CHECKSUM_ALGORITHMS,
     BadHeader,
+    Checksum,
     format_metadata,
     parse_checksum,
     parse_count,
@@ -80,18 +82,27 @@ def _headers() -> Iterator[None]:
         raise UploadHeaderInvalid(str(error)) from error
 
 
-async def tus_version(
-    _: Annotated[Caller, Depends(current_caller)],
-    version: Annotated[
-        str, Header(alias="Tus-Resumable", json_schema_extra={"enum": [TUS_VERSION], REQUIRED: True})
-    ] = "",
-) -> None:
-    """Refuse a client that speaks another version, as soon as it is known who calls.
+def speaking_tus(operation: str) -> Callable[[Session, HTTPAuthorizationCredentials | None, str], Caller]:
+    """`allowed`, and a refusal of clients that speak another version, as soon as it is known who calls.
 
-    A coroutine, as `chunk_headers` is: what only looks at headers is not worth a thread.
+    In one dependency, because each takes a thread.
     """
-    if version != TUS_VERSION:
-        raise TusVersionUnsupported
+    admitted = allowed(operation)
+
+    def check(
+        session: DbSession,
+        credentials: Credentials,
+        version: Annotated[
+            str, Header(alias="Tus-Resumable", json_schema_extra={"enum": [TUS_VERSION], REQUIRED: True})
+        ] = "",
+    ) -> Caller:
+        caller = admitted(session, credentials)
+        if version != TUS_VERSION:
+            raise TusVersionUnsupported
+        return caller
+
+    check.operation = operation  # type: ignore[attr-defined]
+    return check
 
 
 def _body_of(content_type: str) -> dict[str, Any]:
@@ -100,12 +111,11 @@ def _body_of(content_type: str) -> dict[str, Any]:
 
 
 router = APIRouter(prefix="/uploads", route_class=TusRoute)
-Tus = Depends(tus_version)
-Creator = Annotated[Caller, Depends(allowed("media.create_upload"))]
-Resumer = Annotated[Caller, Depends(allowed("media.upload_offset"))]
-Sender = Annotated[Caller, Depends(allowed("media.append"))]
-Terminator = Annotated[Caller, Depends(allowed("media.terminate"))]
-Poster = Annotated[Caller, Depends(allowed("media.override"))]
+Creator = Annotated[Caller, Depends(speaking_tus("media.create_upload"))]
+Resumer = Annotated[Caller, Depends(speaking_tus("media.upload_offset"))]
+Sender = Annotated[Caller, Depends(speaking_tus("media.append"))]
+Terminator = Annotated[Caller, Depends(speaking_tus("media.terminate"))]
+Poster = Annotated[Caller, Depends(speaking_tus("media.override"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,11 @@ class Chunk:
     checksum: str | None
     content_type: str
     length: str | None
+
+    def announced(self) -> tuple[Checksum | None, int | None]:
+        """The checksum that the body must have, and how many bytes it will have, where the client says so."""
+        length = parse_count(self.length, name="Content-Length") if self.length else None
+        return parse_checksum(self.checksum), length
 
 
 async def chunk_headers(
@@ -140,7 +155,6 @@ def options() -> Response:
 @router.post(
     "",
     status_code=201,
-    dependencies=[Tus],
     response_class=Response,
     summary="Begin an upload; its metadata names photo_id, sha256 and mime",
     openapi_extra=_body_of(CHUNK_TYPE),
@@ -155,19 +169,18 @@ async def create(
 ) -> Response:
     with _headers():
         declared = parse_declared(parse_metadata(metadata), size=parse_count(length, name="Upload-Length"))
-    upload = await run_in_threadpool(
-        _create, session, owner_id=caller.account_id, declared=declared, device_id=caller.device_id
-    )
-    headers = {"Location": f"{request.url.path}/{upload.id}", **_expiry(upload), **NO_STORE}
-    if chunk.content_type == CHUNK_TYPE:
-        append = await _append(request, session, upload, chunk, owner_id=caller.account_id, offset=0)
-        headers["Upload-Offset"] = str(append.position)
-    return Response(status_code=201, headers=headers)
+    values = {"owner_id": caller.account_id, "declared": declared, "device_id": caller.device_id}
+    if chunk.content_type != CHUNK_TYPE:
+        upload = await run_in_threadpool(_create, session, **values)
+        return _created(request, upload)
+    with _headers():
+        checksum, announced = chunk.announced()
+    append = await run_in_threadpool(_create_and_begin, session, checksum=checksum, announced=announced, **values)
+    await _take(request, session, append)
+    return _created(request, append.upload, position=append.position)
 
 
-@router.head(
-    "/{upload_id}", dependencies=[Tus], response_class=Response, summary="Where to go on: bytes that are safe here"
-)
+@router.head("/{upload_id}", response_class=Response, summary="Where to go on: bytes that are safe here")
 def head(upload_id: UUID, session: DbSession, caller: Resumer) -> Response:
     """A client that asks has lost its connection, and what it sent is still being counted: it is waited for.
 
@@ -182,7 +195,6 @@ def head(upload_id: UUID, session: DbSession, caller: Resumer) -> Response:
 @router.patch(
     "/{upload_id}",
     status_code=204,
-    dependencies=[Tus],
     summary="Send the next bytes; 204 for the last ones means that the photo is safe here",
     openapi_extra=_body_of(CHUNK_TYPE),
 )
@@ -191,12 +203,22 @@ async def patch(upload_id: UUID, request: Request, session: DbSession, caller: S
         raise UploadTypeInvalid
     with _headers():
         offset = parse_count(chunk.offset, name="Upload-Offset")
-    append = await _append(request, session, upload_id, chunk, owner_id=caller.account_id, offset=offset)
+        checksum, announced = chunk.announced()
+    append = await run_in_threadpool(
+        _begin,
+        session,
+        owner_id=caller.account_id,
+        upload_id=upload_id,
+        offset=offset,
+        checksum=checksum,
+        announced=announced,
+    )
+    await _take(request, session, append)
     headers = {"Upload-Offset": str(append.position), **_expiry(append.upload), **NO_STORE}
     return Response(status_code=204, headers=headers)
 
 
-@router.delete("/{upload_id}", status_code=204, dependencies=[Tus], summary="Give an upload up")
+@router.delete("/{upload_id}", status_code=204, summary="Give an upload up")
 def terminate(upload_id: UUID, session: DbSession, caller: Terminator) -> Response:
     uploads.terminate(session, owner_id=caller.account_id, upload_id=upload_id)
     return Response(status_code=204)
@@ -204,7 +226,6 @@ def terminate(upload_id: UUID, session: DbSession, caller: Terminator) -> Respon
 
 @router.post(
     "/{upload_id}",
-    dependencies=[Tus],
     response_class=Response,
     responses={204: {"description": "What PATCH or DELETE answers"}},
     summary="PATCH, HEAD or DELETE for clients that can only POST",
@@ -227,25 +248,8 @@ async def override(
     raise UploadHeaderInvalid("X-HTTP-Method-Override: PATCH, HEAD or DELETE")
 
 
-async def _append(
-    request: Request, session: Session, upload: UUID | Upload, chunk: Chunk, *, owner_id: UUID, offset: int
-) -> uploads.Append:
-    """Take a body for an upload, or for one that was begun by this very request; gives what is durable now."""
-    with _headers():
-        checksum = parse_checksum(chunk.checksum)
-        announced = parse_count(chunk.length, name="Content-Length") if chunk.length else None
-    if isinstance(upload, Upload):
-        append = await run_in_threadpool(uploads.begin_new, upload, checksum=checksum, announced=announced)
-    else:
-        append = await run_in_threadpool(
-            _begin,
-            session,
-            owner_id=owner_id,
-            upload_id=upload,
-            offset=offset,
-            checksum=checksum,
-            announced=announced,
-        )
+async def _take(request: Request, session: Session, append: uploads.Append) -> None:
+    """Take a body to its end; what is durable then is in `append`."""
     try:
         rest, whole = await _pump(request, session, append)
         refusal = await run_in_threadpool(_settle, session, append, rest, cut=not whole)
@@ -255,7 +259,6 @@ async def _append(
         raise refusal
     if not whole:
         raise UploadStalled(offset=append.durable)
-    return append
 
 
 async def _pump(request: Request, session: Session, append: uploads.Append) -> tuple[bytearray, bool]:
@@ -286,6 +289,19 @@ def _create(session: Session, **values: Any) -> Upload:
     upload = uploads.create(session, **values)
     session.commit()
     return upload
+
+
+def _create_and_begin(
+    session: Session, *, checksum: Checksum | None, announced: int | None, **values: Any
+) -> uploads.Append:
+    return uploads.begin_new(_create(session, **values), checksum=checksum, announced=announced)
+
+
+def _created(request: Request, upload: Upload, *, position: int | None = None) -> Response:
+    headers = {"Location": f"{request.url.path}/{upload.id}", **_expiry(upload), **NO_STORE}
+    if position is not None:
+        headers["Upload-Offset"] = str(position)
+    return Response(status_code=201, headers=headers)
 
 
 def _begin(session: Session, **values: Any) -> uploads.Append:
