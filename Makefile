@@ -72,12 +72,16 @@ bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的�
 bench-crosscheck: $(VENV)/.stamp-test ## 数据比对的准确率与速度：对比 Splink、recordlinkage · the cross-check next to Splink and recordlinkage
 	@exec $(PY) -m bench.crosscheck $(ARGS)
 
+COMPILE = $(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet
+extra = $(PY) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$(1)'], sep='\n')"
+
 lock: $(VENV)/.stamp-run ## 重新生成依赖锁文件 · write the lock files anew
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
-	@$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet \
-		--extra embedded -o requirements.lock pyproject.toml
-	@$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet \
-		--extra embedded --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	@$(COMPILE) --extra embedded -o requirements.lock pyproject.toml
+	@$(COMPILE) --extra embedded --extra reconcile --extra dev -c requirements.lock \
+		-o requirements-dev.lock pyproject.toml
+	@$(call extra,reconcile) | $(COMPILE) -c requirements-dev.lock -o requirements-reconcile.lock -
+	@$(call extra,spark) | $(COMPILE) -c requirements-dev.lock -o requirements-spark.lock -
 
 tamper: $(VENV)/.stamp-run ## 篡改审计记录并校验（N=10000）· tamper with the audit trail and verify
 	@exec $(PY) bench/tamper.py --number $(or $(N),10000)
@@ -140,3 +144,16 @@ media-corpora: $(VENV)/.stamp-test ## 一个文件夹里的图片逐个走完照
 
 bench-twins: $(VENV)/.stamp-test ## 在一百万张照片里查重的速度 · how the search for the likes of a photo grows
 	@exec $(PY) -m bench.media_twins $(ARGS)
+
+# Half a gigabyte, so in a folder of its own: without it on the path the tests of Spark are skipped.
+SPARK := $(VENV)/spark
+
+.PHONY: test-spark
+test-spark: $(SPARK)/.stamp ## 批量比对：Spark 与 DuckDB 结果一致（需要 Java）· Spark gives what DuckDB gives; needs Java
+	@command -v java >/dev/null || { echo "✗ 需要 Java 17 · Java 17 is needed"; exit 1; }
+	@PYTHONPATH=$(abspath $(SPARK)) exec $(PY) -m pytest -q tests/rooms/test_reconcile_engines.py $(ARGS)
+
+$(SPARK)/.stamp: $(VENV)/.stamp-test requirements-spark.lock
+	@echo "… 安装 Spark（约 490 MB）· installing Spark (about 490 MB)"
+	@$(PIP) --target $(SPARK) --upgrade -r requirements-spark.lock
+	@touch $@

@@ -12,6 +12,7 @@ MODULES = (
     "workflows.channels.tasks",
     "workflows.crosscheck.tasks",
     "workflows.notify.tasks",
+    "workflows.reconcile.tasks",
 )
 
 

@@ -24,6 +24,7 @@ from backend.api import (
     openapi,
     overview,
     problems,
+    reconcile,
     records,
     reference,
     registry,
@@ -46,6 +47,7 @@ ROUTERS = (
     *(sync, media),  # Most calls are theirs, and routes are looked through in order.
     *(auth, sessions, accounts, devices, checks, cases),
     *(reviews, verifications, registry, records, reference, wechat, notices, overview, job_desk, life, audit, exports),
+    *(reconcile,),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 CYCLES_LOOKED_FOR_AFTER = 50_000

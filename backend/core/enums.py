@@ -319,3 +319,39 @@ class ConsentAct(StrEnum):
     TOLD = "told"
     AGREED = "agreed"
     WITHDRAWN = "withdrawn"
+
+
+class ReconciliationState(StrEnum):
+    """How far a bulk reconciliation is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ReconciliationPhase(StrEnum):
+    """What a bulk reconciliation does, in this order."""
+
+    KEYS = "keys"
+    PHONES = "phones"
+    RECORDS = "records"
+    PLAN = "plan"
+    PROBABLE = "probable"
+    FIELDS = "fields"
+    REPORT = "report"
+
+
+class LinkRule(StrEnum):
+    """Why a collected record and a business record are held for the same."""
+
+    KEY = "key"
+    PHONE = "phone"
+    PROBABLE = "probable"
+
+
+class ReconcileEngine(StrEnum):
+    """What runs the probabilistic step."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"

@@ -13,6 +13,7 @@ from limits import parse
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backend.core.enums import ReconcileEngine
 from backend.core.secrets_check import database_faults, secret_faults
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -121,6 +122,12 @@ class Settings(BaseSettings):
     export_max_rows: int = Field(default=10_000, ge=1)
     export_days: int = Field(default=7, ge=1)
     access_report_days: int = Field(default=7, ge=1)
+
+    reconcile_engine: ReconcileEngine = ReconcileEngine.DUCKDB
+    reconcile_memory: str = Field(default="1GB", pattern=r"^[1-9]\d{0,5}(MB|GB)$")
+    reconcile_threads: int = Field(default=2, ge=1, le=256)
+    reconcile_partition_rows: int = Field(default=50_000, ge=1)
+    reconcile_spark_master: str = "local[2]"
 
     outbound_hosts: str = ""
 

@@ -46,6 +46,13 @@ from backend.models.life import (
 )
 from backend.models.media import Derivative, Photo, PhotoEvidence, PhotoLink, PhotoPrint, PhotoRuleSet, Upload
 from backend.models.notices import Notice
+from backend.models.reconcile import (
+    LinkModel,
+    Reconciliation,
+    ReconciliationGrid,
+    ReconciliationLink,
+    ReconciliationRecord,
+)
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
 from backend.models.stewardship import FieldAuthority, VerificationRequest
@@ -88,6 +95,7 @@ __all__ = [
     "GridChange",
     "Job",
     "JobTally",
+    "LinkModel",
     "LoginFailure",
     "Membership",
     "Mutation",
@@ -102,6 +110,10 @@ __all__ = [
     "PrivacyNotice",
     "Quarantine",
     "Recheck",
+    "Reconciliation",
+    "ReconciliationGrid",
+    "ReconciliationLink",
+    "ReconciliationRecord",
     "RecordJoin",
     "RecoveryCode",
     "RegistrationStandard",

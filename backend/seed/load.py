@@ -25,6 +25,7 @@ from backend.models import (
     EventClass,
     FeedCounter,
     Grid,
+    LinkModel,
     PhotoRuleSet,
     PrivacyNotice,
     RegistrationStandard,
@@ -45,6 +46,7 @@ GRIDS_START = datetime(2026, 1, 1, tzinfo=CITY_TIME).astimezone(UTC)
 FIRST_DAY, LAST_DAY = date(2025, 1, 1), date(2026, 12, 31)
 RULE_SET = "rule_set_1.json"
 PHOTO_RULES = "photo_rules_1.json"
+LINK_MODEL = "link_model_1.json"
 
 Row = Mapping[str, Any]
 
@@ -129,6 +131,7 @@ def seed_code_tables(session: Session) -> None:
     _write(session, Dataset, _datasets(), keep=True)
     _write(session, RuleSet, [_rule_set(RULE_SET)], keep=True)
     _write(session, PhotoRuleSet, [_rule_set(PHOTO_RULES)], keep=True)
+    _write(session, LinkModel, [_rule_set(LINK_MODEL)], keep=True)
     _write(session, ServerState, [{"name": "epoch", "value": secrets.token_hex(8)}], keep=True)
     note_index_key(session)
 

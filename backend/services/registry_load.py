@@ -230,6 +230,7 @@ _PURGE = text(
     WHERE snapshot_id IN (
         SELECT id FROM snapshot s
         WHERE dataset_code = :dataset AND state = 'superseded'
-          AND NOT EXISTS (SELECT FROM recheck r WHERE r.state = 'spreading' AND s.id IN (r.snapshot_id, r.previous_id)))
+          AND NOT EXISTS (SELECT FROM recheck r WHERE r.state = 'spreading' AND s.id IN (r.snapshot_id, r.previous_id))
+          AND NOT EXISTS (SELECT FROM reconciliation r WHERE r.state = 'running' AND r.snapshot_id = s.id))
     """
 )

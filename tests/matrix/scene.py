@@ -17,6 +17,9 @@ from backend.core.enums import (
     ExportWhat,
     FileState,
     ImportState,
+    ReconcileEngine,
+    ReconciliationPhase,
+    ReconciliationState,
     Role,
     SubjectType,
 )
@@ -28,6 +31,7 @@ from backend.models import (
     Export,
     Grid,
     Notice,
+    Reconciliation,
     Snapshot,
     Upload,
 )
@@ -57,6 +61,7 @@ class Scene:
     erasure_id: UUID = field(default_factory=new_id)
     access_requests: dict[Role | None, UUID] = field(default_factory=dict)
     exports: dict[Role | None, UUID] = field(default_factory=dict)
+    runs: dict[Place, UUID] = field(default_factory=dict)
 
     def photo_at(self, place: Place, role: Role | None) -> UUID:
         own = place is Place.OWN and role
@@ -79,6 +84,8 @@ def build() -> Scene:
             scene.places[place] = things(session, place, grid_id, scene.workers[place])
             scene.postings[place] = posting_of(session, scene.workers[place])
             scene.memberships[place] = membership(session, scene.workers[place], grid_id)
+        steward = scene.people[Role.STEWARD]
+        scene.runs = {place: _run(session, scene, grid_id, steward) for place, grid_id in grids.items()}
         for owner_role, person in scene.people.items():
             if owner_role is not None:
                 _own_things(session, scene, owner_role, person)
@@ -162,6 +169,26 @@ def _export(session: Session, person: Person) -> UUID:
     session.add(row)
     session.flush()
     return row.id
+
+
+def _run(session: Session, scene: Scene, grid_id: str, asked_by: Person) -> UUID:
+    """A bulk reconciliation of one grid that has just been asked for."""
+    assert asked_by.account_id is not None
+    run = Reconciliation(
+        dataset_code="population",
+        snapshot_id=scene.snapshot_id,
+        model_version=1,
+        engine=ReconcileEngine.DUCKDB,
+        territory_code=grid_id,
+        grids=[grid_id],
+        state=ReconciliationState.RUNNING,
+        phase=ReconciliationPhase.KEYS,
+        requested_by=asked_by.account_id,
+        requested_at=now(),
+    )
+    session.add(run)
+    session.flush()
+    return run.id
 
 
 def _own_things(session: Session, scene: Scene, role: Role, person: Person) -> None:

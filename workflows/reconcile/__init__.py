@@ -1,0 +1,1 @@
+"""Bulk reconciliation: everything that was collected against a whole snapshot of a dataset (docs/reconciliation.md)."""
