@@ -30,6 +30,7 @@ from backend.api import (
     registry,
     reviews,
     sessions,
+    settlements,
     sync,
     verifications,
     wechat,
@@ -45,7 +46,7 @@ from sync.streams import Streams
 
 ROUTERS = (
     *(sync, media),  # Most calls are theirs, and routes are looked through in order.
-    *(auth, sessions, accounts, devices, checks, cases),
+    *(auth, sessions, accounts, devices, checks, settlements, cases),
     *(reviews, verifications, registry, records, reference, wechat, notices, overview, job_desk, life, audit, exports),
     *(reconcile,),
 )

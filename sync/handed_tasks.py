@@ -2,7 +2,9 @@
 
 A verification (核实) is a request to the department that owns a field, decided at the desk. A check (核查) is a stay of
 a case in `checking`: it begins when the unit reports the matter handled, and ends when the case is closed or goes back.
-A case may be checked several times, so a check has an id of its own, made from the case and the step that began it.
+A visit (上门核实) is a look on site that the case room asks for before a difference becomes a case; a worker answers
+it, or corrects the record. A case may be checked several times, so a check has an id of its own, made from the case and
+the step that began it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from sqlmodel import Session, col, select
 
 from backend.core.enums import CaseState, SourceType, TaskResult, TaskState, TaskType, VerificationState
 from backend.kinds import Document as Fields
-from backend.models import Case, CaseStep, Document, ReviewStep, VerificationRequest
+from backend.models import Case, CaseStep, Document, ReviewStep, VerificationRequest, Visit
 
 RESULTS: Mapping[VerificationState, TaskResult] = {
     VerificationState.ACCEPTED: TaskResult.ACCEPTED,
@@ -87,6 +89,27 @@ def check(session: Session, case: Case, version: int) -> TaskDocument | None:
             "done_at": end.at.isoformat(),
         }
     return TaskDocument(uuid5(case.id, str(start.version)), case.grid_id, fields)
+
+
+def visit(session: Session, visit_id: UUID) -> TaskDocument | None:
+    """The task of a look on site, where its record lies now; None where there is no such look."""
+    found = session.get(Visit, visit_id)
+    if found is None:
+        return None
+    fields: Fields = {
+        "task": TaskType.VISIT.value,
+        "state": found.state.value,
+        "source_type": SourceType.DOCUMENT.value,
+        "source_id": str(found.document_id),
+        "source_kind": found.kind.value,
+        "source_version": found.version,
+        "finding": found.finding,
+        "asked_at": found.created_at.isoformat(),
+        "due_at": found.due_at.isoformat(),
+    }
+    if found.result is not None and found.done_at is not None:
+        fields |= {"result": found.result.value, "done_at": found.done_at.isoformat()}
+    return TaskDocument(visit_id, session.get_one(Document, found.document_id).grid_id, fields)
 
 
 def _begins(step: CaseStep) -> bool:

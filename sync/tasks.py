@@ -52,6 +52,16 @@ def project_check(session: Session, case_id: str, version: int) -> None:
     _publish_task(session, task)
 
 
+@jobs.handler("sync.project_visit")
+def project_visit(session: Session, visit_id: str) -> None:
+    """Publish a look on site as it stands now, as a task. Locked first, like a case."""
+    lock(session, [UUID(visit_id)])
+    task = handed_tasks.visit(session, UUID(visit_id))
+    if task is None:
+        raise jobs.Discard("visit_unknown")
+    _publish_task(session, task)
+
+
 @jobs.handler("sync.republish")
 def republish(session: Session, *, document_id: str) -> None:
     """Publish a document without the members who were erased."""

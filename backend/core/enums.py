@@ -116,10 +116,12 @@ class VerificationState(StrEnum):
 
 class TaskType(StrEnum):
     """What waits about an entry (domain.md, "Case life cycle"): a department looks at the value that was proposed for
-    its field (核实), or somebody checks before a case is closed whether the matter is settled (核查)."""
+    its field (核实), somebody checks before a case is closed whether the matter is settled (核查), or whoever holds the
+    grid looks at a record on site before it becomes a case (上门核实)."""
 
     VERIFICATION = "verification"
     CHECK = "check"
+    VISIT = "visit"
 
 
 class TaskState(StrEnum):
@@ -130,12 +132,15 @@ class TaskState(StrEnum):
 
 
 class TaskResult(StrEnum):
-    """What came of a task: of a verification the first two, of a check the others."""
+    """What came of a task: of a verification the first two, of a check the next two, of a visit the others."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
     PASSED = "passed"
     NOT_PASSED = "not_passed"
+    CONFIRMED = "confirmed"
+    CORRECTED = "corrected"
+    WITHDRAWN = "withdrawn"
 
 
 class SourceType(StrEnum):
@@ -164,6 +169,16 @@ class VerdictKind(StrEnum):
     COMPONENT_UNKNOWN = "component_unknown"
     CLASS_UNKNOWN = "class_unknown"
     ACCEPTED = "accepted"
+
+
+class Course(StrEnum):
+    """Where a verdict leads: the entry is accepted into the base library as it is, a worker looks on site, a case is
+    open, or nothing is asked and nothing is said."""
+
+    ACCEPTED = "accepted"
+    VISIT = "visit"
+    CASE = "case"
+    NONE = "none"
 
 
 class RecheckCause(StrEnum):

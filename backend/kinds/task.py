@@ -20,6 +20,8 @@ PUBLIC = frozenset(
         "source_version",
         "field",
         "dataset",
+        "finding",
+        "due_at",
         "case_id",
         "asked_at",
         "done_at",
@@ -30,8 +32,9 @@ PUBLIC = frozenset(
 class HandedTask(Record):
     """What waits about the record or report `source_id`, and what came of it.
 
-    A verification names the department's `field` and its `dataset`, a check its `case_id`; `source_kind` is that of a
-    record. `source_version` is the version that was asked about, and once it is decided the record's version then.
+    A verification names the department's `field` and its `dataset`, a check its `case_id`, a visit the `finding` of the
+    cross-check and when it is due; `source_kind` is that of a record. `source_version` is the version that was asked
+    about, and once it is decided the record's version then.
     """
 
     task: Annotated[TaskType, Field(title="任务", strict=False)]
@@ -44,6 +47,8 @@ class HandedTask(Record):
     source_version: Annotated[int, Field(title="版本", ge=0)]
     field: Annotated[Code | None, Field(title="字段")] = None
     dataset: Annotated[Code | None, Field(title="权威数据集")] = None
+    finding: Annotated[Code | None, Field(title="比对结论")] = None
+    due_at: Annotated[Moment | None, Field(title="办理时限")] = None
     case_id: Annotated[UUID | None, Field(title="案件", strict=False)] = None
     asked_at: Annotated[Moment, Field(title="提出时间")]
     done_at: Annotated[Moment | None, Field(title="办结时间")] = None

@@ -55,6 +55,7 @@ from backend.models.reconcile import (
 )
 from backend.models.registry import BusinessRecord, Dataset, Snapshot
 from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
+from backend.models.settlements import Settlement, Visit
 from backend.models.stewardship import FieldAuthority, VerificationRequest
 from backend.models.territory import Department, Grid, GridChange, Membership, TerritoryUnit
 from backend.models.trust import ErasedSubject, ServerState, SubjectKey, Unmasking
@@ -127,6 +128,7 @@ __all__ = [
     "SecondFactor",
     "ServerState",
     "SessionFamily",
+    "Settlement",
     "Snapshot",
     "SubjectKey",
     "TerritoryUnit",
@@ -134,5 +136,6 @@ __all__ = [
     "Upload",
     "Verdict",
     "VerificationRequest",
+    "Visit",
     "WechatMessage",
 ]

@@ -51,8 +51,8 @@ class RegistrationStandard(SQLModel, table=True):
 class RoutingRule(SQLModel, table=True):
     """One line of the routing table: the first by position whose `conditions` hold decides queue and standard.
 
-    `queue_code` is a queue, or the word `district` for the queue of the entry's district; what conditions may say is
-    in `workflows.routing.rules`.
+    `queue_code` is a queue, the word `district` for the queue of the entry's district, or the word `worker` for a look
+    on site instead of a case; what conditions may say is in `workflows.routing.rules`.
     """
 
     __tablename__ = "routing_rule"

@@ -24,6 +24,7 @@ TITLES = {
     "versions": "历史版本",
     "named_in": "他人记录中涉及本人的内容",
     "verdicts": "比对结论与依据",
+    "settlements": "认定经过",
     "cases": "相关案件",
     "conflicts": "并发修改冲突",
     "verifications": "向部门核实的内容",
@@ -59,6 +60,7 @@ def collect(session: Session, target: Target) -> Report:
         "versions": [_whole(vault, row, row.document_id) for row in run(_VERSIONS, named)],
         "named_in": [_part(vault, row, context_of(row.id)) for row in run(_NAMED_IN, named)],
         "verdicts": [_part(vault, row, row.id.bytes) for row in run(_VERDICTS, about)],
+        "settlements": [_plain(row) for row in run(_SETTLEMENTS, about)],
         "cases": [_plain(row) for row in run(_CASES, about)],
         "conflicts": [_part(vault, row, context_of(row.document_id)) for row in run(_CONFLICTS, named)],
         "verifications": [_part(vault, row, context_of(row.document_id)) for row in run(_VERIFICATIONS, named)],
@@ -134,6 +136,12 @@ _VERDICTS = text(
     """
     SELECT id, source_type, source_id, source_version, verdict, findings, created_at, superseded_at,
            evidence AS sealed FROM verdict
+    WHERE source_id = ANY(CAST(:sources AS uuid[])) ORDER BY id
+    """
+)
+_SETTLEMENTS = text(
+    """
+    SELECT id, source_id, source_version, course, reason, created_at, superseded_at FROM settlement
     WHERE source_id = ANY(CAST(:sources AS uuid[])) ORDER BY id
     """
 )

@@ -16,7 +16,7 @@ from backend.core.enums import VerdictKind
 from backend.models import Case, CaseStep, Document
 from tests.rooms.case_builders import Entries
 from tests.world import World, until
-from workflows.cases import service
+from workflows.cases import considering
 
 Json = dict[str, Any]
 UNIT = "urban-management"
@@ -32,7 +32,7 @@ def open_case(**event: Any) -> Case:
     with transaction(engine_for("zw_worker")) as session:
         entries = Entries(session)
         entry = entries.event(**event)
-        service.consider(session, verdict_id=entries.verdict(entry).id)
+        considering.consider(session, verdict_id=entries.verdict(entry).id)
         [case] = entries.cases_of(entry)
         session.expunge(case)
     return case
@@ -215,7 +215,7 @@ def test_two_verdicts_of_one_entry_considered_at_once_make_one_case(database: st
     def consider(verdict_id: UUID) -> None:
         with transaction(engine_for("zw_worker")) as session:
             start.wait(timeout=10)
-            service.consider(session, verdict_id=verdict_id)
+            considering.consider(session, verdict_id=verdict_id)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(consider, ids))
@@ -234,7 +234,7 @@ def test_a_correction_that_is_just_being_pushed_is_waited_for(database: str) -> 
 
     def consider() -> None:
         with transaction(engine_for("zw_worker")) as session:
-            service.consider(session, verdict_id=verdict_id)
+            considering.consider(session, verdict_id=verdict_id)
 
     with ThreadPoolExecutor(1) as pool:
         with transaction(engine_for("zw_worker")) as session:

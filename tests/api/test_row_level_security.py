@@ -34,6 +34,8 @@ WALLED = (
     "case_file",
     "case_step",
     "verdict",
+    "settlement",
+    "visit",
     "report",
 )
 WITHOUT_CONTENT = {"uuid", "text", "integer", "bigint", "boolean", "text[]"}

@@ -12,6 +12,7 @@ from backend.core.clock import now
 from backend.core.enums import (
     CaseState,
     ConflictState,
+    Course,
     Hardness,
     Kind,
     PhotoState,
@@ -31,8 +32,10 @@ from backend.models import (
     Quarantine,
     RegistrationStandard,
     Report,
+    Settlement,
     Verdict,
     VerificationRequest,
+    Visit,
 )
 from backend.services.objects import object_store
 from backend.services.quarantined import QuarantinedRow, seal_all
@@ -60,6 +63,8 @@ class Things:
     conflict_id: UUID
     held_id: UUID
     verification_id: UUID
+    settlement_id: UUID
+    visit_id: UUID
 
 
 def things(session: Session, place: Place, grid_id: str, worker: Person) -> Things:
@@ -88,6 +93,8 @@ def things(session: Session, place: Place, grid_id: str, worker: Person) -> Thin
         conflict_of(session, document_id, grid_id, worker),
         _held(session, document_id, fields, worker),
         _verification(session, document_id, grid_id, worker, sent=place is Place.SENT),
+        _settlement(session, verdict_id, document_id, grid_id),
+        _visit(session, verdict_id, document_id),
     )
 
 
@@ -223,6 +230,39 @@ def _verdict(session: Session, document_id: UUID, grid_id: str) -> UUID:
     session.add(verdict)
     session.flush()
     return verdict.id
+
+
+def _settlement(session: Session, verdict_id: UUID, document_id: UUID, grid_id: str) -> UUID:
+    settlement = Settlement(
+        verdict_id=verdict_id,
+        source_type=SourceType.DOCUMENT,
+        source_id=document_id,
+        source_version=1,
+        kind=Kind.EVENT,
+        grid_id=grid_id,
+        rule_version=1,
+        course=Course.NONE,
+        reason="nothing_asked",
+        created_at=now(),
+    )
+    session.add(settlement)
+    session.flush()
+    return settlement.id
+
+
+def _visit(session: Session, verdict_id: UUID, document_id: UUID) -> UUID:
+    visit = Visit(
+        verdict_id=verdict_id,
+        document_id=document_id,
+        kind=Kind.EVENT,
+        version=1,
+        finding=VerdictKind.MOVED.value,
+        due_at=now(),
+        created_at=now(),
+    )
+    session.add(visit)
+    session.flush()
+    return visit.id
 
 
 def _case(session: Session, verdict_id: UUID, document_id: UUID, grid_id: str, *, sent: bool) -> UUID:

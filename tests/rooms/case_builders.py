@@ -134,6 +134,7 @@ class Entries:
         *,
         version: int | None = None,
         rule_version: int = 1,
+        recheck_id: UUID | None = None,
     ) -> Verdict:
         """What the cross-check wrote about a version of the entry, the present one unless another is named."""
         if self.session.get(RuleSet, rule_version) is None:
@@ -149,6 +150,7 @@ class Entries:
             verdict=kind,
             findings=[kind.value],
             snapshots={},
+            recheck_id=recheck_id,
             created_at=now(),
         )
         self.session.add(verdict)

@@ -17,11 +17,11 @@ from backend.models import AuditEntry, Case, CaseStep, Job, RoutingRule
 from backend.services.sealing import open_value
 from backend.services.sessions import Caller
 from tests.rooms.case_builders import Entries, account, caller
-from workflows.cases import reading, service
+from workflows.cases import considering, reading, service
 from workflows.cases.errors import CaseActionIncomplete, CaseActionNotAllowed, CaseDepartmentUnknown
 from workflows.cases.rules import Action, CaseOutcome
 from workflows.cases.schemas import ActionRequest, CasePage
-from workflows.cases.service import note_context
+from workflows.cases.steps import note_context
 from workflows.deadlines.service import deadline
 from workflows.routing.service import RoutingTableBroken
 
@@ -46,7 +46,7 @@ def handler(session: Session) -> Caller:
 def opened(entries: Entries, **event: Any) -> Case:
     """A case by way of a new event and its verdict."""
     entry = entries.event(**event)
-    service.consider(entries.session, verdict_id=entries.verdict(entry).id)
+    considering.consider(entries.session, verdict_id=entries.verdict(entry).id)
     return entries.cases_of(entry)[0]
 
 
@@ -84,13 +84,13 @@ def test_an_urgent_standard_opens_registered_and_its_clock_runs_through_the_nigh
 def test_a_verdict_that_no_rule_asks_a_case_for_opens_none(session: Session, entries: Entries) -> None:
     session.connection().execute(text("UPDATE routing_rule SET active = false"))
     entry = entries.event()
-    service.consider(session, verdict_id=entries.verdict(entry).id)
+    considering.consider(session, verdict_id=entries.verdict(entry).id)
     assert entries.cases_of(entry) == []
 
 
 def test_a_report_without_a_grid_goes_to_the_citys_queue(session: Session, entries: Entries) -> None:
     report = entries.report()
-    service.consider(session, verdict_id=entries.verdict(report).id)
+    considering.consider(session, verdict_id=entries.verdict(report).id)
     [case] = entries.cases_of(report)
     assert (case.queue_code, case.grid_id, case.collected_by) == ("12345-4403", None, None)
 
@@ -99,7 +99,7 @@ def test_running_the_job_twice_leaves_one_case_one_step_and_one_audit_row(sessio
     entry = entries.event()
     verdict = entries.verdict(entry)
     for _ in range(2):
-        service.consider(session, verdict_id=verdict.id)
+        considering.consider(session, verdict_id=verdict.id)
     [case] = entries.cases_of(entry)
     assert [step.action for step in steps_of(session, case)] == ["open"]
     assert len(audit_of(session, case)) == 1
@@ -107,11 +107,11 @@ def test_running_the_job_twice_leaves_one_case_one_step_and_one_audit_row(sessio
 
 def test_the_same_reason_on_a_later_version_comes_again_to_the_open_case(session: Session, entries: Entries) -> None:
     entry = entries.event()
-    service.consider(session, verdict_id=entries.verdict(entry).id)
+    considering.consider(session, verdict_id=entries.verdict(entry).id)
     entries.edit(entry, severity="ordinary")
     second = entries.verdict(entry)
     for _ in range(2):
-        service.consider(session, verdict_id=second.id)
+        considering.consider(session, verdict_id=second.id)
     [case] = entries.cases_of(entry)
     steps = steps_of(session, case)
     assert [(step.action, step.version, step.to_state) for step in steps] == [
@@ -125,7 +125,7 @@ def test_a_record_deleted_before_its_verdict_is_considered_opens_no_case(session
     house = entries.house(rental_use="rented")
     verdict = entries.verdict(house, VerdictKind.RENTAL_HAZARD)
     entries.delete(house)
-    service.consider(session, verdict_id=verdict.id)
+    considering.consider(session, verdict_id=verdict.id)
     assert entries.cases_of(house) == []
 
 
@@ -135,7 +135,7 @@ def test_a_record_corrected_before_its_verdict_is_considered_opens_no_case(sessi
     entries.edit(house, rental_use="self")
     verdicts.append(entries.verdict(house, VerdictKind.MATCH))
     for verdict in verdicts:
-        service.consider(session, verdict_id=verdict.id)
+        considering.consider(session, verdict_id=verdict.id)
     assert entries.cases_of(house) == []
 
 
@@ -143,18 +143,18 @@ def test_a_case_about_a_duplicate_is_come_again_to_by_the_record_it_was_joined_i
     session: Session, entries: Entries
 ) -> None:
     survivor, duplicate = entries.house(), entries.house()
-    service.consider(session, verdict_id=entries.verdict(duplicate, VerdictKind.RENTAL_HAZARD).id)
+    considering.consider(session, verdict_id=entries.verdict(duplicate, VerdictKind.RENTAL_HAZARD).id)
     (case,) = entries.cases_of(duplicate)
     entries.delete(duplicate)
     duplicate.merged_into = survivor.id
     entries.edit(survivor)
-    service.consider(session, verdict_id=entries.verdict(survivor, VerdictKind.RENTAL_HAZARD).id)
+    considering.consider(session, verdict_id=entries.verdict(survivor, VerdictKind.RENTAL_HAZARD).id)
     assert entries.cases_of(survivor) == []
     assert case.version == 2
     shown = reading.get_case(session, caller=caller(session, "supervisor"), case_id=case.id)
     assert (shown.source.id, shown.source.merged_into) == (duplicate.id, survivor.id)
     entries.edit(survivor)
-    service.consider(session, verdict_id=entries.verdict(survivor, VerdictKind.MATCH).id)
+    considering.consider(session, verdict_id=entries.verdict(survivor, VerdictKind.MATCH).id)
     steps = [step.action for step in steps_of(session, case)]
     assert steps == ["open", "again", "cleared"], "and it is told that the record is in order now"
 
@@ -168,7 +168,7 @@ def test_an_event_that_was_edited_meanwhile_opens_one_case_whichever_verdict_com
     entries.edit(event, severity="ordinary")
     verdicts.append(entries.verdict(event))
     for place in order:
-        service.consider(session, verdict_id=verdicts[place].id)
+        considering.consider(session, verdict_id=verdicts[place].id)
     [case] = entries.cases_of(event)
     assert (case.source_version, case.version, case.reason) == (2, 1, "accepted")
 
@@ -179,12 +179,12 @@ def test_a_corrected_record_marks_its_open_cases_and_leaves_closing_to_people(
 ) -> None:
     house = entries.house(rental_use="rented")
     for found in (VerdictKind.RENTAL_HAZARD, VerdictKind.DIFFERS):
-        service.consider(session, verdict_id=entries.verdict(house, found).id)
+        considering.consider(session, verdict_id=entries.verdict(house, found).id)
         entries.edit(house)
     for _ in range(2):
         verdict = entries.verdict(house, clean)
         for _ in range(2):
-            service.consider(session, verdict_id=verdict.id)
+            considering.consider(session, verdict_id=verdict.id)
         entries.edit(house)
     assert len(entries.cases_of(house)) == 2
     for case in entries.cases_of(house):
@@ -196,7 +196,7 @@ def test_a_corrected_record_marks_its_open_cases_and_leaves_closing_to_people(
 def test_a_problem_that_comes_back_is_seen_again_and_can_be_cleared_again(session: Session, entries: Entries) -> None:
     house = entries.house(rental_use="rented")
     for found in (VerdictKind.RENTAL_HAZARD, VerdictKind.MATCH) * 2:
-        service.consider(session, verdict_id=entries.verdict(house, found).id)
+        considering.consider(session, verdict_id=entries.verdict(house, found).id)
         entries.edit(house)
     [case] = entries.cases_of(house)
     assert [step.action for step in steps_of(session, case)] == ["open", "cleared", "again", "cleared"]
@@ -204,10 +204,10 @@ def test_a_problem_that_comes_back_is_seen_again_and_can_be_cleared_again(sessio
 
 def test_an_event_that_matches_clears_nothing(session: Session, entries: Entries) -> None:
     event = entries.event()
-    service.consider(session, verdict_id=entries.verdict(event).id)
+    considering.consider(session, verdict_id=entries.verdict(event).id)
     session.connection().execute(text("UPDATE routing_rule SET active = false"))
     entries.edit(event)
-    service.consider(session, verdict_id=entries.verdict(event).id)
+    considering.consider(session, verdict_id=entries.verdict(event).id)
     [case] = entries.cases_of(event)
     assert case.version == 1
 
@@ -215,16 +215,16 @@ def test_an_event_that_matches_clears_nothing(session: Session, entries: Entries
 def test_the_same_version_under_new_rules_comes_again_too(session: Session, entries: Entries) -> None:
     entry = entries.event()
     for rule_version in (1, 2):
-        service.consider(session, verdict_id=entries.verdict(entry, rule_version=rule_version).id)
+        considering.consider(session, verdict_id=entries.verdict(entry, rule_version=rule_version).id)
     [case] = entries.cases_of(entry)
     assert case.version == 2
 
 
 def test_another_reason_is_another_case(session: Session, entries: Entries) -> None:
     entry = entries.event()
-    service.consider(session, verdict_id=entries.verdict(entry, VerdictKind.ACCEPTED).id)
+    considering.consider(session, verdict_id=entries.verdict(entry, VerdictKind.ACCEPTED).id)
     entries.edit(entry)
-    service.consider(session, verdict_id=entries.verdict(entry, VerdictKind.OUT_OF_GRID).id)
+    considering.consider(session, verdict_id=entries.verdict(entry, VerdictKind.OUT_OF_GRID).id)
     assert [case.reason for case in entries.cases_of(entry)] == ["accepted", "out_of_grid"]
 
 
@@ -232,10 +232,10 @@ def test_after_a_case_has_ended_the_same_reason_opens_a_new_one(
     session: Session, entries: Entries, supervisor: Caller
 ) -> None:
     entry = entries.event()
-    service.consider(session, verdict_id=entries.verdict(entry).id)
+    considering.consider(session, verdict_id=entries.verdict(entry).id)
     act(session, supervisor, entries.cases_of(entry)[0], Action.REJECT, reason="unfounded")
     entries.edit(entry)
-    service.consider(session, verdict_id=entries.verdict(entry).id)
+    considering.consider(session, verdict_id=entries.verdict(entry).id)
     assert [case.state for case in entries.cases_of(entry)] == [CaseState.REJECTED, CaseState.ACCEPTED]
 
 
@@ -273,17 +273,17 @@ def test_a_case_older_than_a_day_is_not_called_similar(session: Session, entries
 def test_a_citizens_report_is_compared_by_its_sealed_place(session: Session, entries: Entries) -> None:
     first = opened(entries)
     report = entries.report(metres_north=20)
-    service.consider(session, verdict_id=entries.verdict(report).id)
+    considering.consider(session, verdict_id=entries.verdict(report).id)
     assert entries.cases_of(report)[0].similar_to == first.id
 
 
 def test_an_unknown_verdict_or_entry_is_discarded_with_a_code(session: Session, entries: Entries) -> None:
     with pytest.raises(jobs.Discard, match="verdict_unknown"):
-        service.consider(session, verdict_id=new_id())
+        considering.consider(session, verdict_id=new_id())
     entry = entries.event()
     verdict = entries.verdict(entry, version=9)
     with pytest.raises(jobs.Discard, match="source_unknown"):
-        service.consider(session, verdict_id=verdict.id)
+        considering.consider(session, verdict_id=verdict.id)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_broken_routing_table_fails_the_job_instead_of_losing_the_case(
     session.flush()
     entry = entries.event()
     with pytest.raises(RoutingTableBroken):
-        service.consider(session, verdict_id=entries.verdict(entry).id)
+        considering.consider(session, verdict_id=entries.verdict(entry).id)
 
 
 def test_claim_dispatch_close_is_lawful_in_three_calls(session: Session, entries: Entries, supervisor: Caller) -> None:
@@ -410,7 +410,7 @@ def test_a_case_without_a_grid_is_published_to_no_handheld_but_its_reporter_is_t
     session: Session, entries: Entries
 ) -> None:
     report = entries.report()
-    service.consider(session, verdict_id=entries.verdict(report).id)
+    considering.consider(session, verdict_id=entries.verdict(report).id)
     [case] = entries.cases_of(report)
     found = session.exec(select(Job.name).where(Job.key == f"{case.id}:1"))
     assert list(found) == ["workflows.notify.case_changed"]
@@ -435,7 +435,7 @@ def test_desks_see_their_territory_and_departments_what_was_dispatched_to_them(
 ) -> None:
     here, elsewhere = opened(entries), opened(entries, district="440304")
     report = entries.report()
-    service.consider(session, verdict_id=entries.verdict(report).id)
+    considering.consider(session, verdict_id=entries.verdict(report).id)
     [gridless] = entries.cases_of(report)
     elsewhere.queue_code = here.queue_code
     local = caller(session, "supervisor-pingshan")

@@ -12,7 +12,7 @@ from backend.models import Case, Document, Job
 from backend.services.backfill import request_backfill
 from backend.services.sessions import Caller
 from tests.rooms.case_builders import Entries, account, caller
-from workflows.cases import service
+from workflows.cases import considering, service
 from workflows.cases.rules import Action, CaseOutcome
 from workflows.cases.schemas import ActionRequest
 
@@ -25,7 +25,7 @@ def case(session: Session) -> Case:
     """A case whose unit reported it handled."""
     entries = Entries(session)
     entry = entries.event()
-    service.consider(session, verdict_id=entries.verdict(entry).id)
+    considering.consider(session, verdict_id=entries.verdict(entry).id)
     (found,) = entries.cases_of(entry)
     supervisor, handler = caller(session, "supervisor"), account(session, Role.HANDLER, department_code=UNIT)
     for who, action, request in (

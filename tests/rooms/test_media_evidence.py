@@ -24,7 +24,7 @@ from media.tasks import assess, process
 from tests.people import accounts_of
 from tests.rooms.case_builders import Entries
 from tests.rooms.media_samples import digest, jpeg
-from workflows.cases.service import consider
+from workflows.cases.considering import consider
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 

@@ -14,8 +14,8 @@ from backend.core.ids import new_id
 from backend.models import Derivative, Photo, PhotoLink
 from backend.services.thumbnails import thumbnails
 from tests.rooms.case_builders import Entries, account
+from workflows.cases.considering import consider
 from workflows.cases.reading import get_case, list_cases
-from workflows.cases.service import consider
 from workflows.channels.overview import reports
 
 

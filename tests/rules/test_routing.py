@@ -114,3 +114,11 @@ def test_a_rule_with_a_misspelt_condition_is_refused_rather_than_matching_everyt
 def test_a_rule_holds_exactly_when_all_its_conditions_hold(chosen: dict[str, bool]) -> None:
     conditions = {key: (MATCHING if holds else OTHERS)[key] for key, holds in chosen.items()}
     assert (route(COVER, [rule(1, conditions)], QUEUES) is not None) == all(chosen.values())
+
+
+def test_a_rule_that_asks_the_worker_is_passed_over_once_he_was_asked() -> None:
+    table = [rule(1, {}, "worker"), rule(2, {}, "water")]
+    first, then = (route(replace(COVER, asked=asked), table, QUEUES) for asked in (False, True))
+    assert first is not None
+    assert then is not None
+    assert [(found.rule_id, found.to_worker) for found in (first, then)] == [(1, True), (2, False)]

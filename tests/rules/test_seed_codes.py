@@ -42,7 +42,7 @@ def test_every_subclass_belongs_to_a_class_that_its_code_begins_with() -> None:
 
 
 def test_every_routing_rule_names_a_queue_a_standard_and_known_verdicts() -> None:
-    queues = {row["code"] for row in rows_of("case_queues.csv")} | {"district"}
+    queues = {row["code"] for row in rows_of("case_queues.csv")} | {"district", "worker"}
     standards = {(row["scheme"], row["code"]) for row in rows_of("registration_standards.csv")}
     assert [rule["id"] for rule in rules()] == sorted({rule["id"] for rule in rules()})
     for rule in rules():

@@ -34,7 +34,8 @@ from workflows.cases.schemas import (
     VerdictSummary,
 )
 from workflows.cases.scope import visible_to
-from workflows.cases.service import actor_of, note_context, standing_of
+from workflows.cases.service import actor_of, standing_of
+from workflows.cases.steps import note_context
 from workflows.deadlines.rules import elapsed
 from workflows.deadlines.service import load_calendar
 

@@ -33,16 +33,19 @@ def verdicts_of(session: Session, caller: Caller, source_type: SourceType, sourc
 
     `NotFound` where the entry is outside the caller's scope.
     """
-    table = Document if source_type is SourceType.DOCUMENT else Report
-    if (
-        session.exec(select(table.id).where(table.id == source_id, _visible(session, caller, source_type))).first()
-        is None
-    ):
-        raise NotFound
+    check_visible(session, caller, source_type, source_id)
     ids = merged_ids(session, source_id) if source_type is SourceType.DOCUMENT else [source_id]
     query = select(Verdict).where(Verdict.source_type == source_type, col(Verdict.source_id).in_(ids))
     found = session.exec(query.order_by(col(Verdict.created_at).desc(), col(Verdict.id).desc())).all()
     return [VerdictOut.model_validate(verdict) for verdict in found]
+
+
+def check_visible(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> None:
+    """`NotFound` where an entry is outside the caller's scope."""
+    table = Document if source_type is SourceType.DOCUMENT else Report
+    visible = select(table.id).where(table.id == source_id, _visible(session, caller, source_type))
+    if session.exec(visible).first() is None:
+        raise NotFound
 
 
 def verdict_with_evidence(session: Session, caller: Caller, verdict_id: UUID) -> VerdictDetail:

@@ -1,12 +1,13 @@
 """Verdicts on the wire."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.core.enums import Kind, SourceType, VerdictKind
+from backend.core.enums import Kind, SourceType, TaskResult, TaskState, VerdictKind
+from backend.services.settlement_schemas import SettlementOut
 
 
 class SnapshotOut(BaseModel):
@@ -95,6 +96,36 @@ class VerdictDetail(VerdictOut):
                     "finding": "name_differs",
                 }
             ]
+        ]
+    )
+
+
+class StandingValue(BaseModel):
+    """Whose value of a compared field stands (一数一源). `dataset` is where a department keeps the field, absent where
+    none owns it. The department's value stands from `version` of the record on, in which it wrote or confirmed it;
+    until then the grid's does."""
+
+    field: str
+    stands: Literal["grid", "department"]
+    dataset: str | None = None
+    version: int | None = None
+    since: datetime | None = None
+
+
+class Explained(SettlementOut):
+    """Why: the routing rule by name, the verdict with rule version, snapshot and evidence, and whose values stand.
+
+    `visit_state` and `visit_result` say what came of a look on site; `note` is what the person wrote who decided.
+    """
+
+    routing_rule: str | None
+    note: str | None
+    visit_state: TaskState | None
+    visit_result: TaskResult | None
+    verdict: VerdictDetail
+    standing: list[StandingValue] = Field(
+        examples=[
+            [{"field": "name", "stands": "grid"}, {"field": "tenure", "stands": "department", "dataset": "houses"}]
         ]
     )
 

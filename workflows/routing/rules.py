@@ -10,11 +10,14 @@ from backend.core.enums import Kind, SourceType, VerdictKind
 
 DISTRICT = "district"
 HOTLINE = "12345"
+WORKER = "worker"
+"""The word for whoever holds the grid: he looks on site first, and no case is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What routing knows of a checked entry. `class_code` and `severity` are as its collector gave them."""
+    """What routing knows of a checked entry. `class_code` and `severity` are as its collector gave them. `asked`: no
+    worker is to be asked any more, so rules that ask one are passed over."""
 
     source_type: SourceType
     kind: Kind
@@ -24,6 +27,7 @@ class Facts:
     severity: str | None = None
     urgent: bool = False
     grid_id: str | None = None
+    asked: bool = False
 
 
 def _one_or_more(value: Any) -> Any:
@@ -67,7 +71,7 @@ class Conditions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the table. `queue_code` is a queue or the word `district`."""
+    """One line of the table. `queue_code` is a queue, or the word `district` or `worker`."""
 
     id: int
     position: int
@@ -86,6 +90,11 @@ class RoutingDecision:
     standard_scheme: str
     standard_code: str
 
+    @property
+    def to_worker(self) -> bool:
+        """Whether a worker is asked, within the limit of the standard, instead of a case being opened."""
+        return self.queue_code == WORKER
+
 
 def route(facts: Facts, rules: Iterable[Rule], queues: Mapping[str, str]) -> RoutingDecision | None:
     """The decision of the first rule by position (then id) that holds; None where the entry needs no case.
@@ -94,6 +103,8 @@ def route(facts: Facts, rules: Iterable[Rule], queues: Mapping[str, str]) -> Rou
     among them.
     """
     for rule in sorted(rules, key=lambda rule: (rule.position, rule.id)):
+        if rule.queue_code == WORKER and facts.asked:
+            continue
         if rule.conditions.hold(facts):
             queue = queue_of(rule.queue_code, facts.grid_id, queues)
             return RoutingDecision(rule.id, queue, rule.standard_scheme, rule.standard_code)
@@ -102,7 +113,10 @@ def route(facts: Facts, rules: Iterable[Rule], queues: Mapping[str, str]) -> Rou
 
 def queue_of(code: str, grid_id: str | None, queues: Mapping[str, str]) -> str:
     """The queue a rule means. `district` is the hotline queue of the narrowest territory around the grid, so that of
-    its district or, where the district has none, the city's; without a grid it is the widest, the city's."""
+    its district or, where the district has none, the city's; without a grid it is the widest, the city's. `worker` is
+    itself."""
+    if code == WORKER:
+        return code
     if code != DISTRICT:
         if code not in queues:
             raise LookupError(code)

@@ -1,0 +1,252 @@
+"""What becomes of a verdict: it opens a case, comes again to one, finds a record in order, or ends what is no more."""
+
+from uuid import UUID
+
+import h3
+from sqlalchemy import and_, or_, text
+from sqlmodel import Session, col, select
+
+from backend import jobs
+from backend.core.clock import now
+from backend.core.enums import Course, TaskResult
+from backend.core.ids import new_id
+from backend.models import Case, CaseStep, RegistrationStandard, Verdict
+from backend.services import photos
+from backend.services.documents import merged_ids
+from workflows.cases import gone, rules, settling, sources, visits
+from workflows.cases.settling import Led
+from workflows.cases.sources import Entry, Reference
+from workflows.cases.steps import SYSTEM, append
+from workflows.deadlines.service import deadline
+from workflows.routing import service as routing
+from workflows.routing.rules import Facts, RoutingDecision
+
+NEARBY_LIMIT = 200
+
+
+def consider(session: Session, *, verdict_id: UUID) -> None:
+    """Open a case for a verdict where a rule asks for one, or come again to the case that is open for it.
+
+    A verdict on a version that has been replaced, or on a record that was deleted, opens none: while the worker was
+    away the worker in the field put it right, and what is left to say is said by the verdict on the later version,
+    which every version but a tombstone gets. So whichever of two verdicts comes first, one case results. A verdict
+    that finds a corrected record in order marks the cases that are open for it.
+
+    A verdict of a check that was made again, and found other than before, also ends what is no more (`gone`). A
+    verdict that another one has replaced meanwhile does nothing. Where it led is written down as a settlement.
+
+    Running twice changes nothing. `jobs.Discard` where verdict or entry is unknown.
+    """
+    verdict = session.get(Verdict, verdict_id)
+    if verdict is None:
+        raise jobs.Discard("verdict_unknown")
+    reference = Reference(verdict.source_type, verdict.source_id, verdict.source_version)
+    entry = sources.load_entries(session, [reference]).get(reference)
+    if entry is None:
+        raise jobs.Discard("source_unknown")
+    lock_source(session, verdict.source_id)
+    session.refresh(verdict)  # the lock was waited for, and a later check may have come before
+    if verdict.superseded_at or _has_step(session, verdict) or not sources.is_in_force(session, reference):
+        return
+    before = settling.in_force(session, verdict)
+    if not settling.is_settled(session, verdict, before):
+        settling.settle(session, verdict, follow(session, verdict, entry))
+
+
+def follow(session: Session, verdict: Verdict, entry: Entry) -> Led:
+    """Do what the routing table asks for, and say what that was. The caller holds the lock of the source."""
+    asked = visits.need_not_be_asked(session, verdict)
+    decision = routing.decide(session, facts_of(verdict, entry, asked=asked))
+    again = verdict.recheck_id is not None
+    led = _follow_recheck(session, verdict, entry, decision) if again else _follow(session, verdict, entry, decision)
+    if led.course is not Course.VISIT:
+        good = rules.clears(verdict.kind, verdict.verdict) and not again
+        visits.end(session, verdict.source_id, TaskResult.CORRECTED if good else TaskResult.WITHDRAWN)
+    return led
+
+
+def _follow(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision | None) -> Led:
+    if decision is None:
+        if rules.clears(verdict.kind, verdict.verdict):
+            _clear(session, verdict)
+        return _unasked(verdict)
+    if (case := _open_case_for(session, verdict)) is not None:
+        _come_again(session, case, verdict)
+        return Led(Course.CASE, "case_open", decision.rule_id, case.id)
+    return _begin(session, verdict, entry, decision)
+
+
+def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision | None) -> Led:
+    """End the open cases of the entry whose difference is gone, and begin what a difference asks for that is new.
+
+    A case whose difference still stands is left in peace: nothing is new about it. What a person has ended for this
+    very version is not opened again for the same reason by a check that nobody in the field has a part in.
+    """
+    standing = gone.end_what_is_gone(session, verdict)
+    same = next((case for case in standing if case.reason == verdict.verdict), None)
+    if same is not None or (decision is None and standing):
+        return Led(Course.CASE, "case_open", decision.rule_id if decision else None, (same or standing[0]).id)
+    if decision is None:
+        return _unasked(verdict)
+    ours = next((case for case in standing if gone.of_same_check(case, verdict)), None)
+    if ours is not None:
+        _come_again(session, ours, verdict)
+        return Led(Course.CASE, "case_open", decision.rule_id, ours.id)
+    if gone.ended_by_a_person(session, verdict):
+        return Led(Course.NONE, "ended_by_a_person", decision.rule_id)
+    return _begin(session, verdict, entry, decision)
+
+
+def _unasked(verdict: Verdict) -> Led:
+    """No rule asks for anything: a record in order is accepted, anything else is left alone."""
+    if rules.clears(verdict.kind, verdict.verdict):
+        return Led(Course.ACCEPTED, "in_order")
+    return Led(Course.NONE, "nothing_asked")
+
+
+def _begin(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision) -> Led:
+    standard = session.get(RegistrationStandard, (decision.standard_scheme, decision.standard_code))
+    if standard is None:
+        raise routing.RoutingTableBroken(rule=decision.rule_id)
+    if decision.to_worker:
+        visit = visits.ask(session, verdict, standard)
+        return Led(Course.VISIT, "rule", decision.rule_id, visit_id=visit.id)
+    case = open_case(session, verdict, entry, decision, standard)
+    return Led(Course.CASE, "rule", decision.rule_id, case.id)
+
+
+def facts_of(verdict: Verdict, entry: Entry, *, asked: bool = False) -> Facts:
+    """What routing looks at."""
+    return Facts(
+        source_type=verdict.source_type,
+        kind=verdict.kind,
+        verdict=verdict.verdict,
+        findings=frozenset(verdict.findings),
+        class_code=entry.class_code,
+        severity=entry.severity,
+        urgent=entry.urgent,
+        grid_id=verdict.grid_id,
+        asked=asked,
+    )
+
+
+def lock_source(session: Session, source_id: UUID) -> None:
+    """One verdict of an entry at a time, so that two versions cannot both find no open case."""
+    session.connection().execute(_LOCK, {"key": f"case:{source_id}"})
+
+
+def _has_step(session: Session, verdict: Verdict) -> bool:
+    return session.exec(select(CaseStep.case_id).where(CaseStep.verdict_id == verdict.id)).first() is not None
+
+
+def _open_case_for(session: Session, verdict: Verdict) -> Case | None:
+    """The open case about the entry, or about a duplicate that was joined into it, for the same reason."""
+    return session.exec(
+        select(Case)
+        .where(
+            Case.source_type == verdict.source_type,
+            col(Case.source_id).in_(merged_ids(session, verdict.source_id)),
+            Case.reason == verdict.verdict.value,
+            col(Case.closed_at).is_(None),
+        )
+        .order_by(col(Case.seq))
+        .with_for_update()
+    ).first()
+
+
+def _come_again(session: Session, case: Case, verdict: Verdict) -> None:
+    edge = rules.coming_again(case.state)
+    case.version += 1
+    append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+
+
+def _clear(session: Session, verdict: Verdict) -> None:
+    """Mark the open cases of earlier versions, and of duplicates that were joined into the entry.
+
+    Each is marked once until its problem comes again.
+    """
+    duplicates = set(merged_ids(session, verdict.source_id)) - {verdict.source_id}
+    earlier = and_(col(Case.source_id) == verdict.source_id, col(Case.source_version) < verdict.source_version)
+    cases = session.exec(
+        select(Case)
+        .where(
+            Case.source_type == verdict.source_type,
+            or_(earlier, col(Case.source_id).in_(duplicates)),
+            col(Case.closed_at).is_(None),
+        )
+        .order_by(col(Case.seq))
+        .with_for_update()
+    ).all()
+    for case in cases:
+        if _last_found(session, case) == rules.SystemAction.CLEARED:
+            continue
+        edge = rules.being_cleared(case.state)
+        case.version += 1
+        append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+
+
+def _last_found(session: Session, case: Case) -> str | None:
+    """The last step that a verdict caused."""
+    return session.exec(
+        select(CaseStep.action)
+        .where(CaseStep.case_id == case.id, col(CaseStep.action).in_(list(rules.SystemAction)))
+        .order_by(col(CaseStep.version).desc())
+    ).first()
+
+
+def open_case(
+    session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision, standard: RegistrationStandard
+) -> Case:
+    """Open a case for a verdict in the queue of the decision, measured by the standard."""
+    edge, moment = rules.opening(urgent=standard.urgent), now()
+    case = Case(
+        id=new_id(),
+        source_type=verdict.source_type,
+        source_id=verdict.source_id,
+        source_version=verdict.source_version,
+        rule_version=verdict.rule_version,
+        verdict_id=verdict.id,
+        reason=verdict.verdict.value,
+        grid_id=verdict.grid_id,
+        h3_cell=entry.h3_cell,
+        queue_code=decision.queue_code,
+        standard_scheme=standard.scheme,
+        standard_code=standard.code,
+        state=edge.target,
+        collected_by=entry.collected_by,
+        deadline_at=deadline(session, start=moment, amount=standard.limit_amount, clock=standard.limit_clock),
+        opened_at=moment,
+    )
+    case.similar_to = _similar_case(session, case, entry)
+    session.add(case)
+    session.flush()
+    append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=moment)
+    photos.assess_source_later(session, source_type=case.source_type, source_id=case.source_id, cause=str(case.id))
+    return case
+
+
+def _similar_case(session: Session, case: Case, entry: Entry) -> UUID | None:
+    """The earliest case nearby in place and time; H3 cells find the candidates, distance decides."""
+    if entry.h3_cell is None or entry.point is None:
+        return None
+    nearby = session.exec(
+        select(Case)
+        .where(
+            col(Case.h3_cell).in_(h3.grid_disk(entry.h3_cell, 1)),
+            Case.opened_at >= case.opened_at - rules.SIMILAR_WITHIN,
+            Case.source_id != case.source_id,
+        )
+        .order_by(col(Case.opened_at))
+        .limit(NEARBY_LIMIT)
+    ).all()
+    references = {other.id: Reference(other.source_type, other.source_id, other.source_version) for other in nearby}
+    entries = sources.load_entries(session, references.values())
+    sightings = [
+        rules.Sighting(other.id, found.point, other.opened_at, found.class_code)
+        for other in nearby
+        if (found := entries.get(references[other.id])) and found.point
+    ]
+    return rules.first_similar(rules.Sighting(case.id, entry.point, case.opened_at, entry.class_code), sightings)
+
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
