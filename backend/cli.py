@@ -14,7 +14,7 @@ from backend import jobs
 from backend.commands import audit, backup, grids, keys
 from backend.core.crypto import new_secret
 from backend.core.db import engine_for, transaction
-from backend.core.enums import Role
+from backend.core.enums import LoadMode, Role
 from backend.core.errors import ZhiwangError
 from backend.core.settings import get_settings
 from backend.demo import day
@@ -88,9 +88,11 @@ def import_dataset(
     dataset: Annotated[str, typer.Argument(help="population, houses, organisations or components")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, XLSX, JSON lines or Parquet")],
     fewer: Annotated[bool, typer.Option("--fewer", help="Half the rows, or a column less, are meant")] = False,
+    changes: Annotated[bool, typer.Option("--changes", help="The file says what changed since the last")] = False,
 ) -> None:
     """Load a department's file as the new snapshot of a dataset."""
-    result = load.import_file(engine_for("zw_worker"), dataset=dataset, path=file, fewer=fewer)
+    mode = LoadMode.INCREMENTAL if changes else LoadMode.FULL
+    result = load.import_file(engine_for("zw_worker"), dataset=dataset, path=file, fewer=fewer, mode=mode)
     console.print(f"{dataset}: accepted {result.accepted}, rejected {result.rejected}, snapshot {result.snapshot_id}")
     if result.failure:
         console.print(f"not loaded: {result.failure}")

@@ -1,8 +1,9 @@
 """Departments' datasets: handing a file over, what became of it, and the rows that were refused."""
 
 import asyncio
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -13,12 +14,13 @@ from starlette.requests import ClientDisconnect
 
 from backend.api.deps import DbSession, allowed
 from backend.api.downloads import download
-from backend.api.fields import Moment
-from backend.core.enums import DataGrade, ImportState, Kind
+from backend.api.fields import After, Moment
+from backend.core.enums import DataGrade, ImportState, Kind, LoadMode
 from backend.models import Dataset, Snapshot
-from backend.services import registry, registry_catalogue
+from backend.services import registry, registry_catalogue, registry_history, registry_progress
+from backend.services.registry_progress import Standing
 from backend.services.registry_rows import REASONS
-from backend.services.registry_schemas import DatasetChange, DatasetDefinition
+from backend.services.registry_schemas import DatasetChange, DatasetDefinition, LookUp
 from backend.services.registry_specs import SPECS, Column, DatasetSpec, Shape
 from backend.services.registry_uploads import ImportCutOff, Upload
 from backend.services.sessions import Caller
@@ -45,6 +47,8 @@ Describer = Annotated[Caller, Depends(allowed("registry.describe"))]
 Registrar = Annotated[Caller, Depends(allowed("registry.register"))]
 Importer = Annotated[Caller, Depends(allowed("registry.import"))]
 RejectReader = Annotated[Caller, Depends(allowed("registry.rejects"))]
+Historian = Annotated[Caller, Depends(allowed("registry.imports"))]
+Reviewer = Annotated[Caller, Depends(allowed("registry.look_up"))]
 Lister = Annotated[Caller, Depends(allowed("registry.datasets"))]
 Reader = Annotated[Caller, Depends(allowed("registry.read_import"))]
 
@@ -58,8 +62,20 @@ class Reason(BaseModel):
     text: str
 
 
+class Progress(BaseModel):
+    """How far a load is that is going on: rows read, and how much of the file that is, from 0 to 1."""
+
+    rows: int
+    share: float | None
+    at: datetime
+
+
 class Import(BaseModel):
-    """One load of a dataset. `reasons` are those of the first hundred refused rows; `failure` is an error code."""
+    """One load of a dataset. `reasons` are those of the first hundred refused rows; `failure` is an error code.
+
+    Of changes (`mode` incremental) `accepted` counts the rows that were put in, `deleted` the records that went, and
+    `carried` those that stayed from the snapshot they are `based_on`. `progress`: while it loads, from the first rows.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -68,10 +84,15 @@ class Import(BaseModel):
                     "snapshot_id": "0199c5f0-2b1e-7c00-9a51-3f2f6f0c9d11",
                     "dataset": "population",
                     "state": "current",
+                    "mode": "full",
+                    "based_on": None,
                     "taken_at": "2026-10-09T08:00:00Z",
                     "loaded_at": "2026-10-09T08:00:12Z",
                     "accepted": 100000,
                     "rejected": 1,
+                    "carried": 0,
+                    "deleted": 0,
+                    "progress": None,
                     "failure": None,
                     "reasons": [{"line": 27, "column": "证件号码", "code": "check_digit", "text": "校验位不正确"}],
                 }
@@ -82,10 +103,15 @@ class Import(BaseModel):
     snapshot_id: UUID
     dataset: str
     state: ImportState
+    mode: LoadMode
+    based_on: UUID | None
     taken_at: datetime
     loaded_at: datetime | None
     accepted: int
     rejected: int
+    carried: int
+    deleted: int
+    progress: Progress | None
     failure: str | None
     reasons: list[Reason]
 
@@ -122,10 +148,28 @@ class DatasetView(BaseModel):
     legal_basis: str
     grade: DataGrade
     refresh_days: int | None
+    history: int
     due_at: datetime | None
     columns: list[ColumnView]
     ignored: list[str]
     current: Import | None
+
+
+class Imports(BaseModel):
+    """`before` of the next page is the last `snapshot_id`; no page follows one that is not full."""
+
+    imports: list[Import]
+
+
+class LookedUp(BaseModel):
+    """A record and the snapshot that has it."""
+
+    snapshot_id: UUID
+    state: ImportState
+    taken_at: datetime
+    loaded_at: datetime | None
+    record_key: str
+    fields: dict[str, Any]
 
 
 class Datasets(BaseModel):
@@ -161,6 +205,7 @@ async def import_dataset(
     caller: Importer,
     taken_at: Annotated[Moment | None, Query(description="When the department took the data")] = None,
     fewer: Annotated[bool, Query(description="Less than half of the present rows, or a column less, is meant")] = False,
+    mode: Annotated[LoadMode, Query(description="A whole dataset, or what changed since")] = LoadMode.FULL,
 ) -> Import:
     """The file is sealed while it comes in; no database connection is held meanwhile."""
     await run_in_threadpool(registry.check_dataset, session, code)
@@ -175,13 +220,37 @@ async def import_dataset(
             taken_at=taken_at,
             actor=str(caller.account_id),
             fewer=fewer,
+            mode=mode,
         )
     return _import(snapshot)
 
 
+@router.get("/datasets/{code}/imports", summary="The loads of a dataset, newest first, also those that failed")
+def list_imports(
+    code: str, session: DbSession, _: Historian, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: After = None
+) -> Imports:
+    return Imports(imports=[_import(one) for one in registry_history.loads(session, code, limit=limit, before=before)])
+
+
+@router.post(
+    "/datasets/{code}/lookup", summary="A record, masked, as a snapshot has it: now, or as of a moment; audited"
+)
+def look_up(code: str, wanted: LookUp, session: DbSession, caller: Reviewer) -> LookedUp:
+    snapshot, found = registry_history.look_up(session, code, wanted, actor=str(caller.account_id))
+    return LookedUp(
+        snapshot_id=snapshot.id,
+        state=snapshot.state,
+        taken_at=snapshot.taken_at,
+        loaded_at=snapshot.loaded_at,
+        record_key=found.record_key,
+        fields=found.fields,
+    )
+
+
 @router.get("/imports/{snapshot_id}", summary="What became of a load, with the first hundred refused rows")
 def read_import(snapshot_id: UUID, session: DbSession, _: Reader) -> Import:
-    return _import(registry.snapshot_of(session, snapshot_id))
+    snapshot = registry.snapshot_of(session, snapshot_id)
+    return _import(snapshot, registry_progress.standing(session, snapshot_id))
 
 
 @router.get(
@@ -226,6 +295,7 @@ def _dataset(dataset: Dataset, current: Snapshot | None) -> DatasetView:
         legal_basis=dataset.legal_basis,
         grade=dataset.grade,
         refresh_days=dataset.refresh_days,
+        history=dataset.history,
         due_at=current.taken_at + every if current and every else None,
         columns=[_column(spec, column) for column in spec.columns],
         ignored=sorted(spec.ignored),
@@ -245,15 +315,20 @@ def _column(spec: DatasetSpec, column: Column) -> ColumnView:
     )
 
 
-def _import(snapshot: Snapshot) -> Import:
+def _import(snapshot: Snapshot, standing: Standing | None = None) -> Import:
     return Import(
         snapshot_id=snapshot.id,
         dataset=snapshot.dataset_code,
         state=snapshot.state,
+        mode=snapshot.mode,
+        based_on=snapshot.based_on,
         taken_at=snapshot.taken_at,
         loaded_at=snapshot.loaded_at,
         accepted=snapshot.accepted,
         rejected=snapshot.rejected,
+        carried=snapshot.carried,
+        deleted=snapshot.deleted,
+        progress=Progress(**asdict(standing)) if standing else None,
         failure=snapshot.failure,
         reasons=[Reason(**reason, text=REASONS[reason["code"]]) for reason in snapshot.reasons],
     )

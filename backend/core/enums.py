@@ -255,6 +255,13 @@ class DataGrade(StrEnum):
     CORE = "core"
 
 
+class LoadMode(StrEnum):
+    """Whether a file is a whole dataset, or what changed since the snapshot before."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
 class ImportState(StrEnum):
     """A dataset's snapshot while it loads and afterwards."""
 

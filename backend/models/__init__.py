@@ -53,7 +53,7 @@ from backend.models.reconcile import (
     ReconciliationLink,
     ReconciliationRecord,
 )
-from backend.models.registry import BusinessRecord, Dataset, Snapshot
+from backend.models.registry import BusinessRecord, Dataset, ImportProgress, Snapshot
 from backend.models.reviews import RecordJoin, ReviewCounter, ReviewStep
 from backend.models.settlements import Settlement, Visit
 from backend.models.stewardship import FieldAuthority, VerificationRequest
@@ -94,6 +94,7 @@ __all__ = [
     "FieldAuthority",
     "Grid",
     "GridChange",
+    "ImportProgress",
     "Job",
     "JobTally",
     "LinkModel",

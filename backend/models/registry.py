@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Identity, Index, LargeBinary
 from sqlmodel import Field
 
-from backend.core.enums import DataGrade, ImportState, Kind
+from backend.core.enums import DataGrade, ImportState, Kind, LoadMode
 from backend.core.ids import new_id
 from backend.models.base import Json, SQLModel, datetime, enum_field, json_field, sealed_field, time_field
 
@@ -14,7 +14,8 @@ class Dataset(SQLModel, table=True):
     """A department's dataset. `current_snapshot_id` is the one pointer readers follow: a load swaps it at once.
 
     `columns` are `ColumnDefinition`s: of a base dataset what the department's files call its fields, else all there is.
-    `kind` and `key` are those of a dataset of a department's own.
+    `kind` and `key` are those of a dataset of a department's own. `history` is how many snapshots before the current
+    one keep their records.
     """
 
     __tablename__ = "dataset"
@@ -29,13 +30,15 @@ class Dataset(SQLModel, table=True):
     columns: list[Json] = json_field(default_factory=list)
     grade: DataGrade = enum_field(DataGrade, default=DataGrade.IMPORTANT)
     refresh_days: int | None = None
+    history: int = 1
 
 
 class Snapshot(SQLModel, table=True):
     """One load of a dataset: when it was taken, what was accepted, and where the refused rows are kept.
 
     `reasons` are line, column and code of the first refused rows; `failure` says why nothing was taken over. `columns`
-    are the names of those that the file had; `fewer` says that less than the snapshot before is meant.
+    are the names of those that the file had; `fewer` says that less than the snapshot before is meant. An incremental
+    load has `carried` records of `based_on` besides those it `accepted`, and left `deleted` ones of it out.
     """
 
     __tablename__ = "snapshot"
@@ -53,6 +56,27 @@ class Snapshot(SQLModel, table=True):
     sha256: str = Field(max_length=64)
     columns: list[str] = json_field(default_factory=list)
     fewer: bool = False
+    size_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    mode: LoadMode = enum_field(LoadMode, default=LoadMode.FULL)
+    based_on: UUID | None = None
+    carried: int = 0
+    deleted: int = 0
+
+    @property
+    def records(self) -> int:
+        """How many records readers of this snapshot see."""
+        return self.accepted + self.carried
+
+
+class ImportProgress(SQLModel, table=True):
+    """How far a load has come that is going on."""
+
+    __tablename__ = "import_progress"
+
+    snapshot_id: UUID = Field(primary_key=True)
+    rows: int
+    share: float | None = None
+    at: datetime = time_field()
 
 
 class BusinessRecord(SQLModel, table=True):
@@ -60,7 +84,8 @@ class BusinessRecord(SQLModel, table=True):
     of id type and number. `phone_index` and `block_index` as in `Document`. `body` holds what is not personal.
 
     `content_digest` is a keyed hash of all fields: it tells a record that changed from one that did not, as two
-    ciphertexts of one content differ. Rows from before it was kept have none, and count as changed.
+    ciphertexts of one content differ. Rows from before it was kept have none, and count as changed. `sealed_in` is the
+    snapshot that the ciphertexts of a record are bound to which was carried over from it, null where that is its own.
     """
 
     __tablename__ = "business_record"
@@ -79,3 +104,4 @@ class BusinessRecord(SQLModel, table=True):
     phone_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     block_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     content_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    sealed_in: UUID | None = None

@@ -16,6 +16,7 @@ from sqlmodel import Session, SQLModel
 
 from backend.core.clock import CITY_TIME, now
 from backend.core.db import transaction
+from backend.core.enums import LoadMode
 from backend.core.settings import get_settings
 from backend.models import (
     CalendarDay,
@@ -95,11 +96,17 @@ def seed_all(engine: Engine, *, scale: float, progress: Progress) -> None:
 
 
 def import_file(
-    engine: Engine, *, dataset: str, path: Path, fewer: bool = False, progress: Progress | None = None
+    engine: Engine,
+    *,
+    dataset: str,
+    path: Path,
+    fewer: bool = False,
+    mode: LoadMode = LoadMode.FULL,
+    progress: Progress | None = None,
 ) -> Imported:
     """Load a file as the dataset's new snapshot, in a transaction of its own. `NotFound` for an unknown dataset.
 
-    `fewer`: half as many rows, or a column less, are meant.
+    `fewer`: half as many rows, or a column less, are meant. `mode`: a whole file, or what changed.
     """
 
     def count(done: int, total: int) -> None:
@@ -107,7 +114,9 @@ def import_file(
             progress(f"import {dataset}", done, total)
 
     with transaction(engine) as session:
-        snapshot = registry.import_path(session, dataset, path, actor="command_line", fewer=fewer, progress=count)
+        snapshot = registry.import_path(
+            session, dataset, path, actor="command_line", fewer=fewer, mode=mode, progress=count
+        )
         return Imported(snapshot.id, snapshot.accepted, snapshot.rejected, snapshot.failure)
 
 

@@ -135,7 +135,8 @@ _COUNTS = text(
     UNION ALL
     SELECT 'devices', 'waiting_changes', coalesce(sum(waiting), 0) FROM device WHERE revoked_at IS NULL
     UNION ALL
-    SELECT 'business_records', d.code, s.accepted FROM dataset d JOIN snapshot s ON s.id = d.current_snapshot_id
+    SELECT 'business_records', d.code, s.accepted + s.carried
+    FROM dataset d JOIN snapshot s ON s.id = d.current_snapshot_id
     """
 )
 _CASES = text("SELECT queue_code, state, number FROM zw_case_counts()")

@@ -6,7 +6,7 @@ Readers always see the current snapshot of a dataset, whole. What belongs to an 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import ImportState
+from backend.core.enums import ImportState, LoadMode
 from backend.core.errors import NotFound
-from backend.core.ids import new_id
-from backend.models import Dataset, Snapshot
+from backend.models import BusinessRecord, Dataset, Snapshot
 from backend.services import audit
 from backend.services.objects import object_store
+from backend.services.registry_changes import is_waiting
 from backend.services.registry_files import SealedReader
 from backend.services.registry_load import load_snapshot
 from backend.services.registry_rejects import read_rejects
@@ -34,6 +34,8 @@ from backend.services.sealing import Vault, erased_among, place, subjects_in
 IMPORT_JOB = "registry.import"
 FORGET_JOB = "registry.forget_upload"
 PEOPLE = "population"
+WAIT = timedelta(seconds=15)
+"""After which changes look again whether the load before them has ended."""
 
 Fields = dict[str, Any]
 RowProgress = Callable[[int, int], None]
@@ -88,6 +90,18 @@ def find_by_keys(session: Session, dataset_code: str, keys: Sequence[str]) -> di
     return {found.record_key: found for found, _, _ in _opened(session, rows)}
 
 
+def find_in_snapshot(session: Session, snapshot_id: UUID, keys: Sequence[str]) -> dict[str, Found]:
+    """As `find_by_keys` in any snapshot that still has its records."""
+    rows = session.connection().execute(_IN_SNAPSHOT, {"snapshot": snapshot_id, "keys": sorted(set(keys))})
+    return {found.record_key: found for found, _, _ in _opened(session, rows)}
+
+
+def has_records(session: Session, snapshot_id: UUID) -> bool:
+    """Whether a snapshot still has its records."""
+    query = select(BusinessRecord.id).where(BusinessRecord.snapshot_id == snapshot_id).limit(1)
+    return session.exec(query).first() is not None
+
+
 def find_people(
     session: Session,
     *,
@@ -128,7 +142,7 @@ def _opened(session: Session, rows: Iterable[Any]) -> list[tuple[Found, bytes | 
     opened = []
     for row in read:
         blob = bytes(row.sealed) if row.sealed is not None else None
-        parts = vault.open(blob, context=context_of(row.snapshot_id, row.record_key))
+        parts = vault.open(blob, context=context_of(row.sealed_in, row.record_key))
         found = Found(row.record_key, row.snapshot_id, row.taken_at, place(dict(row.body), parts))
         opened.append((found, _bytes(row.phone_index), _bytes(row.block_index)))
     return opened
@@ -149,15 +163,25 @@ def import_path(
     actor: str,
     taken_at: datetime | None = None,
     fewer: bool = False,
+    mode: LoadMode = LoadMode.FULL,
     progress: RowProgress | None = None,
 ) -> Snapshot:
     """Load a file of this machine as the dataset's new snapshot. The caller commits.
 
     A file that cannot be taken over gives a snapshot in state `failed`, and the records there were stay current.
-    `fewer`: half as many rows, or a column less, are meant.
+    `fewer`: half as many rows, or a column less, are meant. `mode`: see `registry_changes`.
     """
     digest, size = _measured(path)
-    snapshot = _new_snapshot(session, dataset_code, sha256=digest, taken_at=taken_at, fewer=fewer)
+    snapshot = Snapshot(
+        dataset_code=dataset_code,
+        taken_at=taken_at or now(),
+        state=ImportState.LOADING,
+        sha256=digest,
+        size_bytes=size,
+        fewer=fewer,
+        mode=mode,
+    )
+    _begin(session, snapshot)
     with path.open("rb") as file:
         source = Source(file, size=size)
 
@@ -170,12 +194,27 @@ def import_path(
 
 
 def request_import(
-    session: Session, dataset_code: str, *, upload: Upload, taken_at: datetime | None, actor: str, fewer: bool = False
+    session: Session,
+    dataset_code: str,
+    *,
+    upload: Upload,
+    taken_at: datetime | None,
+    actor: str,
+    fewer: bool = False,
+    mode: LoadMode = LoadMode.FULL,
 ) -> Snapshot:
-    """Keep a finished upload and have a worker load it. `NotFound` for an unknown dataset; `fewer` as above."""
-    snapshot = _new_snapshot(
-        session, dataset_code, sha256=upload.sha256, taken_at=taken_at, fewer=fewer, snapshot_id=upload.id
+    """Keep a finished upload and have a worker load it. `NotFound` for an unknown dataset; the rest as above."""
+    snapshot = Snapshot(
+        id=upload.id,
+        dataset_code=dataset_code,
+        taken_at=taken_at or now(),
+        state=ImportState.LOADING,
+        sha256=upload.sha256,
+        size_bytes=upload.size,
+        fewer=fewer,
+        mode=mode,
     )
+    _begin(session, snapshot)
     upload.keep_key(session)
     object_store().put(_upload_key(snapshot.id), upload.path)
     jobs.enqueue(session, IMPORT_JOB, key=str(snapshot.id), snapshot_id=str(snapshot.id))
@@ -186,6 +225,7 @@ def request_import(
         object_type="snapshot",
         object_id=str(snapshot.id),
         dataset=dataset_code,
+        mode=mode.value,
     )
     return snapshot
 
@@ -199,11 +239,17 @@ def run_import(session: Session, snapshot_id: UUID) -> None:
     snapshot = session.exec(select(Snapshot).where(Snapshot.id == snapshot_id).with_for_update()).one()
     if snapshot.state is not ImportState.LOADING:
         return
+    if snapshot.mode is LoadMode.INCREMENTAL and is_waiting(session, snapshot):
+        again = jobs.NewJob(
+            IMPORT_JOB, f"{snapshot_id}:{now().isoformat()}", {"snapshot_id": str(snapshot_id)}, delay=WAIT
+        )
+        jobs.enqueue_many(session, [again])
+        return
     vault = Vault(session)
     vault.load([snapshot_id.bytes])
     key = vault.key_of(snapshot_id.bytes)
     reader = SealedReader(object_store().stream(_upload_key(snapshot_id)), context=upload_context(snapshot_id), key=key)
-    load_snapshot(session, snapshot, Source(reader), actor=IMPORT_JOB)
+    load_snapshot(session, snapshot, Source(reader, size=snapshot.size_bytes), actor=IMPORT_JOB)
     jobs.enqueue(session, FORGET_JOB, key=str(snapshot_id), snapshot_id=str(snapshot_id))
 
 
@@ -251,27 +297,10 @@ def rejects_of(session: Session, snapshot_id: UUID, *, actor: str) -> Iterator[b
     return chain([next(rows)], rows)
 
 
-def _new_snapshot(
-    session: Session,
-    dataset_code: str,
-    *,
-    sha256: str,
-    taken_at: datetime | None,
-    fewer: bool,
-    snapshot_id: UUID | None = None,
-) -> Snapshot:
-    check_dataset(session, dataset_code)
-    snapshot = Snapshot(
-        id=snapshot_id or new_id(),
-        dataset_code=dataset_code,
-        taken_at=taken_at or now(),
-        state=ImportState.LOADING,
-        sha256=sha256,
-        fewer=fewer,
-    )
+def _begin(session: Session, snapshot: Snapshot) -> None:
+    check_dataset(session, snapshot.dataset_code)
     session.add(snapshot)
     session.flush()
-    return snapshot
 
 
 def _measured(path: Path) -> tuple[str, int]:
@@ -285,12 +314,21 @@ def _upload_key(snapshot_id: UUID) -> str:
 
 
 _RECORDS = """
-    SELECT r.record_key, r.snapshot_id, s.taken_at, r.body, r.sealed, r.phone_index, r.block_index
+    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed,
+           r.phone_index, r.block_index
     FROM dataset d
     JOIN snapshot s ON s.id = d.current_snapshot_id
     JOIN business_record r ON r.snapshot_id = d.current_snapshot_id
     WHERE d.code = :dataset
 """
+_IN_SNAPSHOT = text(
+    """
+    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed,
+           r.phone_index, r.block_index
+    FROM business_record r JOIN snapshot s ON s.id = r.snapshot_id
+    WHERE r.snapshot_id = :snapshot AND r.record_key = ANY(:keys)
+    """
+)
 _BY_KEYS = text(f"{_RECORDS} AND r.record_key = ANY(:keys)")
 _CANDIDATES = text(
     f"""

@@ -131,6 +131,7 @@ def _row(session: Session, wanted: DatasetChange) -> dict[str, Any]:
         "legal_basis": wanted.legal_basis,
         "grade": wanted.grade,
         "refresh_days": wanted.refresh_days,
+        "history": wanted.history,
         "columns": [column.model_dump(mode="json") for column in wanted.columns],
     }
 

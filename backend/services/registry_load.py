@@ -16,11 +16,14 @@ from sqlmodel import Session, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import ImportState
+from backend.core.enums import ImportState, LoadMode
 from backend.kinds import KINDS
 from backend.models import Dataset, Grid, Snapshot
 from backend.services import audit, rechecks
 from backend.services.registry_catalogue import spec_of
+from backend.services.registry_changes import CHANGE, DELETE, ImportWithoutBase, carry_over, with_changes
+from backend.services.registry_progress import forget as forget_progress
+from backend.services.registry_progress import note as note_progress
 from backend.services.registry_rejects import RejectFile
 from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, names_of
 from backend.services.registry_sealing import (
@@ -76,7 +79,10 @@ class _Tally:
     accepted: int = 0
     rejected: int = 0
     read: int = 0
+    carried: int = 0
+    gone: int = 0
     keys: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     reasons: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -90,14 +96,18 @@ def load_snapshot(
     dataset = session.exec(select(Dataset).where(Dataset.code == snapshot.dataset_code).with_for_update()).one()
     previous = session.get(Snapshot, dataset.current_snapshot_id) if dataset.current_snapshot_id else None
     tally, spec = _Tally(), spec_of(dataset)
+    if snapshot.mode is LoadMode.INCREMENTAL:
+        spec = with_changes(spec)
     with RejectFile(session, snapshot.id) as rejects:
         try:
             with session.begin_nested():
                 _copy_all(session, snapshot, spec, source, tally, rejects, progress)
                 _check_yield(tally)
+                _carry_over(session, previous, snapshot, tally)
                 _check_against(previous, snapshot, spec, tally)
         except ImportRefused as error:
-            snapshot.state, snapshot.failure, tally.accepted = ImportState.FAILED, error.code, 0
+            snapshot.state, snapshot.failure = ImportState.FAILED, error.code
+            tally.accepted = tally.carried = tally.gone = 0
             # What stopped the load comes first, also where a hundred rows were refused before it.
             tally.reasons = [*(asdict(reason) for reason in error.reasons), *tally.reasons][:REASONS_SHOWN]
         else:
@@ -118,7 +128,7 @@ def _copy_all(
     reader = DatasetFile(open_table(source, names_of(spec)), spec, grids=session.exec(select(Grid.id)).all())
     rejects.begin(reader.header)
     for chunk in reader.chunks(CHUNK_ROWS):
-        keyed, twice = _keyed(spec, chunk, tally.keys)
+        keyed, twice = _keyed(spec, chunk, tally)
         kept, erased = without_erased(session, spec, keyed)
         # Of an erased human the reject file gets the line and nothing that stood there.
         rejected = [*chunk.rejected, *twice, *(Rejected(line, _key_title(spec), "erased", []) for line in erased)]
@@ -128,21 +138,25 @@ def _copy_all(
         tally.rejected += len(rejected)
         tally.read += chunk.read
         tally.reasons += [_reason(bad) for bad in rejected][: REASONS_SHOWN - len(tally.reasons)]
+        note_progress(session.get_bind().engine, snapshot.id, rows=tally.read, share=source.share)
         if progress is not None:
             progress(tally.read)
-    snapshot.columns = sorted(reader.given)
+    snapshot.columns = sorted(reader.given - {CHANGE.name})
 
 
-def _keyed(spec: DatasetSpec, chunk: Chunk, seen: set[str]) -> tuple[list[KeyedRecord], list[Rejected]]:
-    """Give each good row its key; the first row of a key stays, later ones are refused."""
+def _keyed(spec: DatasetSpec, chunk: Chunk, tally: _Tally) -> tuple[list[KeyedRecord], list[Rejected]]:
+    """Give each good row its key; the first row of a key stays, later ones are refused. Deletions are noted."""
     keyed: list[KeyedRecord] = []
     twice: list[Rejected] = []
     for row in chunk.good:
         key = record_key(spec, row.fields)
-        if key in seen:
+        if key in tally.keys:
             twice.append(Rejected(row.line, _key_title(spec), "duplicate_key", row.cells))
+            continue
+        tally.keys.add(key)
+        if row.fields.pop(CHANGE.name, None) == DELETE:
+            tally.deleted.add(key)
         else:
-            seen.add(key)
             keyed.append(KeyedRecord(key, row.line, row.fields))
     return keyed, twice
 
@@ -163,10 +177,21 @@ def _copy(session: Session, snapshot_id: UUID, rows: Sequence[RecordRow]) -> Non
 
 
 def _check_yield(tally: _Tally) -> None:
-    if tally.accepted == 0:
+    if tally.accepted == 0 and not tally.deleted:
         raise ImportEmpty
     if tally.rejected > MOST_REJECTED * tally.read:
         raise ImportMostlyRejected
+
+
+def _carry_over(session: Session, previous: Snapshot | None, snapshot: Snapshot, tally: _Tally) -> None:
+    """Make changes a whole snapshot. `ImportWithoutBase` where there is nothing that they could change."""
+    if snapshot.mode is LoadMode.FULL:
+        return
+    if previous is None:
+        raise ImportWithoutBase
+    snapshot.based_on = previous.id
+    found = carry_over(session, old=previous.id, new=snapshot.id, deleted=tally.deleted)
+    tally.carried, tally.gone = found
 
 
 def _check_against(previous: Snapshot | None, snapshot: Snapshot, spec: DatasetSpec, tally: _Tally) -> None:
@@ -175,16 +200,17 @@ def _check_against(previous: Snapshot | None, snapshot: Snapshot, spec: DatasetS
         return
     titles = {column.name: column.title for column in spec.columns}
     gone = [titles[name] for name in previous.columns if name not in snapshot.columns and name in titles]
-    if gone or tally.accepted < LEAST_KEPT * previous.accepted:
+    if gone or tally.accepted + tally.carried < LEAST_KEPT * previous.records:
         raise ImportShrunk([Reason(0, title, "vanished_column") for title in gone])
 
 
 def _swap(session: Session, dataset: Dataset, snapshot: Snapshot, previous: Snapshot | None) -> None:
     """Point readers to the new snapshot, and ask for the entries that it touches to be checked again.
 
-    The one before stays for checks that began with it; older ones go, but for those that are still being compared.
+    The one before stays for checks that began with it, and as many older ones as the dataset's history has; others go,
+    but for those that are still being compared.
     """
-    session.connection().execute(_PURGE, {"dataset": dataset.code})
+    session.connection().execute(_PURGE, {"dataset": dataset.code, "kept": dataset.history - 1})
     if previous is not None:
         previous.state = ImportState.SUPERSEDED
     dataset.current_snapshot_id = snapshot.id
@@ -201,6 +227,8 @@ def _swap(session: Session, dataset: Dataset, snapshot: Snapshot, previous: Snap
 def _finish(session: Session, snapshot: Snapshot, tally: _Tally, *, actor: str) -> None:
     snapshot.loaded_at = now()
     snapshot.accepted, snapshot.rejected = tally.accepted, tally.rejected
+    snapshot.carried, snapshot.deleted = tally.carried, tally.gone
+    forget_progress(session, snapshot.id)
     snapshot.reasons = sorted(tally.reasons, key=lambda reason: int(reason["line"]))
     session.flush()
     audit.record(
@@ -228,9 +256,10 @@ _PURGE = text(
     """
     DELETE FROM business_record
     WHERE snapshot_id IN (
-        SELECT id FROM snapshot s
-        WHERE dataset_code = :dataset AND state = 'superseded'
-          AND NOT EXISTS (SELECT FROM recheck r WHERE r.state = 'spreading' AND s.id IN (r.snapshot_id, r.previous_id))
+        SELECT id FROM (
+            SELECT id FROM snapshot WHERE dataset_code = :dataset AND state = 'superseded'
+            ORDER BY loaded_at DESC, id DESC OFFSET :kept) AS s
+        WHERE NOT EXISTS (SELECT FROM recheck r WHERE r.state = 'spreading' AND s.id IN (r.snapshot_id, r.previous_id))
           AND NOT EXISTS (SELECT FROM reconciliation r WHERE r.state = 'running' AND r.snapshot_id = s.id))
     """
 )

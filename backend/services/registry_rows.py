@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from backend.kinds.geodesy import SCALE
+from backend.services.registry_changes import CHANGE, DELETE
 from backend.services.registry_specs import CHECKED_ID_TYPES, ID_TYPES, Column, DatasetSpec, Shape
 from backend.services.registry_tables import Cells, ImportRefused, ImportTruncated, Reason, Rejected, Row, Table
 from backend.services.registry_unpack import LOST
@@ -195,6 +196,8 @@ Check = tuple[str, str, pl.Expr]
 def _checks(spec: DatasetSpec, grids: pl.Series) -> list[Check]:
     titles = {column.name: column.title for column in spec.columns}
     checks = [check for column in spec.columns for check in _column_checks(column)]
+    if CHANGE in spec.columns:
+        checks = _relaxed(checks, spec)
     if "grid_id" in titles:
         checks.append((titles["grid_id"], "unknown_grid", ~pl.col("grid_id").is_in(grids.implode())))
     checks += [(titles[number], "check_digit", _wrong_identity(kind, number)) for kind, number in spec.identities]
@@ -210,6 +213,13 @@ def _checks(spec: DatasetSpec, grids: pl.Series) -> list[Check]:
         half = pl.col("location.lat").is_null() != pl.col("location.lon").is_null()
         checks.append((titles["location.lat"], "required", half))
     return checks
+
+
+def _relaxed(checks: list[Check], spec: DatasetSpec) -> list[Check]:
+    """Of a row that takes a record away only the key has to be there."""
+    stays = pl.col(CHANGE.name).replace(CHANGE.choices).eq_missing(DELETE).not_()
+    keys = {column.title for column in spec.columns if column.name in (spec.key, *(("id_type", "id_number")))}
+    return [(title, code, bad if code != "required" or title in keys else bad & stays) for title, code, bad in checks]
 
 
 def _column_checks(column: Column) -> Iterator[Check]:

@@ -1,8 +1,9 @@
 """Datasets as departments register them."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from backend.core.enums import DataGrade, Kind
 
@@ -30,7 +31,10 @@ class ColumnDefinition(BaseModel):
 
 
 class DatasetChange(BaseModel):
-    """What may be said anew of a dataset. `refresh_days`: how often a new load is due, null where nobody says."""
+    """What may be said anew of a dataset. `refresh_days`: how often a new load is due, null where nobody says.
+
+    `history`: how many snapshots before the current one keep their records, unless a rule of retention removes them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,6 +43,7 @@ class DatasetChange(BaseModel):
     legal_basis: Annotated[OneLine, StringConstraints(max_length=255)]
     grade: DataGrade
     refresh_days: Annotated[int, Field(ge=1, le=3660)] | None = None
+    history: Annotated[int, Field(ge=1, le=100)] = 1
     columns: Annotated[list[ColumnDefinition], Field(max_length=200)] = []
 
 
@@ -78,3 +83,20 @@ class DatasetDefinition(DatasetChange):
     kind: Literal[Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION, Kind.COMPONENT] | None = None
     key: FieldName | None = None
     columns: Annotated[list[ColumnDefinition], Field(min_length=1, max_length=200)]
+
+
+class LookUp(BaseModel):
+    """Which record, by its key, or of people by their identity document; and as of when: a snapshot, a moment, or now.
+
+    Numbers of people belong into no address, so this is a body.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"key": "4403030010010001", "as_of": "2026-10-01T00:00:00Z"}]}
+    )
+
+    key: Annotated[OneLine, StringConstraints(max_length=200)] | None = None
+    id_type: Annotated[OneLine, StringConstraints(max_length=64)] | None = None
+    id_number: Annotated[OneLine, StringConstraints(max_length=64)] | None = None
+    snapshot_id: UUID | None = None
+    as_of: AwareDatetime | None = None

@@ -64,6 +64,11 @@ class Upload:
         Vault(session).adopt(self.id.bytes, self._key, self._wrapped)
 
     @property
+    def size(self) -> int:
+        """The bytes that came."""
+        return self._size
+
+    @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 

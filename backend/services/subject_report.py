@@ -192,7 +192,8 @@ _LEDGER = text(
 )
 _RECORDS = text(
     f"""
-    SELECT s.dataset_code AS dataset, s.taken_at, r.body, r.snapshot_id, r.record_key, r.sealed
+    SELECT s.dataset_code AS dataset, s.taken_at, r.body, coalesce(r.sealed_in, r.snapshot_id) AS snapshot_id,
+           r.record_key, r.sealed
     FROM business_record r JOIN snapshot s ON s.id = r.snapshot_id
     WHERE {NAMES.format("r.sealed")} ORDER BY s.taken_at, r.id
     """

@@ -53,6 +53,11 @@ def _describe(_: Cell) -> Ask:
     return Ask("PUT", "/registry/v1/datasets/houses", {"json": DATASET})
 
 
+def _look_up(_: Cell) -> Ask:
+    """A record that is not there: who may is told so."""
+    return Ask("POST", "/registry/v1/datasets/houses/lookup", {"json": {"key": "0" * 25}})
+
+
 def _snapshot(suffix: str = "") -> Call:
     return Call(lambda cell: Ask("GET", f"/registry/v1/imports/{cell.scene.snapshot_id}{suffix}"))
 
@@ -95,6 +100,8 @@ CALLS = {
     "registry.register": Call(_register, passed={"dataset_exists"}),
     "registry.describe": Call(_describe, passed={"dataset_definition"}),
     "registry.import": Call(_import),
+    "registry.imports": _get("/registry/v1/datasets/houses/imports"),
+    "registry.look_up": Call(_look_up, passed={"not_found"}),
     "registry.read_import": _snapshot(),
     "registry.rejects": _snapshot("/rejects"),
     **{

@@ -167,7 +167,8 @@ LEFT_DOCUMENTS = text(
 )
 LEFT_RECORDS = text(
     f"""
-    SELECT r.id, r.record_key, r.body, r.sealed FROM business_record r
+    SELECT r.id, r.record_key, r.body, r.sealed, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in
+    FROM business_record r
     WHERE r.id IN (
         SELECT record_id FROM reconciliation_record WHERE run_id = :run AND grid_id = ANY(:grids)
         UNION
@@ -215,7 +216,8 @@ FORGET_RECORDS = text("DELETE FROM reconciliation_record WHERE run_id = :run AND
 LINKED = text(
     """
     SELECT l.document_id, l.grid_id, d.body AS my_body, d.sealed AS my_sealed,
-           r.record_key, r.body AS their_body, r.sealed AS their_sealed
+           r.record_key, r.body AS their_body, r.sealed AS their_sealed,
+           coalesce(r.sealed_in, r.snapshot_id) AS sealed_in
     FROM (SELECT document_id, record_id, grid_id FROM reconciliation_link
           WHERE run_id = :run AND document_id > CAST(:after AS uuid) ORDER BY document_id LIMIT :limit) AS l
     JOIN document d ON d.id = l.document_id

@@ -113,7 +113,7 @@ def _known(indexes: Any) -> list[bytes]:
 
 def _scored(work: Work, documents: Sequence[Any], records: Sequence[Any]) -> list[Pair]:
     mine = _opened_documents(work.session, [(row.id, row.body, row.sealed) for row in documents])
-    theirs = _opened_records(work, [(row.record_key, row.body, row.sealed) for row in records])
+    theirs = _opened_records(work, [(row.sealed_in, row.record_key, row.body, row.sealed) for row in records])
     with opened(work.run.engine) as engine:
         return engine.pairs(
             frame(work.model, [(str(row.id), fields) for row, fields in zip(documents, mine, strict=True)]),
@@ -141,7 +141,7 @@ def _fields(work: Work) -> str | None:
     if not rows:
         return None
     mine = _opened_documents(work.session, [(row.document_id, row.my_body, row.my_sealed) for row in rows])
-    theirs = _opened_records(work, [(row.record_key, row.their_body, row.their_sealed) for row in rows])
+    theirs = _opened_records(work, [(row.sealed_in, row.record_key, row.their_body, row.their_sealed) for row in rows])
     methods, counts = work.model.compared, work.tally.setdefault("fields", {})
     names = []
     for ours, other in zip(mine, theirs, strict=True):
@@ -159,11 +159,14 @@ def _opened_documents(session: Session, rows: Sequence[tuple[UUID, Any, Any]]) -
     return open_rows(session, [StoredRow(key, body, _bytes(sealed)) for key, body, sealed in rows], fresh=True)
 
 
-def _opened_records(work: Work, rows: Sequence[tuple[str, Any, Any]]) -> list[dict[str, Any]]:
+def _opened_records(work: Work, rows: Sequence[tuple[UUID, str, Any, Any]]) -> list[dict[str, Any]]:
+    """Records by the snapshot they were sealed for, their key, what is readable of them and what is sealed."""
     vault = Vault(work.session)
-    vault.load(subjects_in(_bytes(sealed) for _, _, sealed in rows))
-    snapshot_id = work.run.snapshot_id
-    return [place(body, vault.open(_bytes(sealed), context=context_of(snapshot_id, key))) for key, body, sealed in rows]
+    vault.load(subjects_in(_bytes(sealed) for _, _, _, sealed in rows))
+    return [
+        place(body, vault.open(_bytes(sealed), context=context_of(sealed_in, key)))
+        for sealed_in, key, body, sealed in rows
+    ]
 
 
 def _bytes(value: Any) -> bytes | None:
