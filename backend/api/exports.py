@@ -1,4 +1,4 @@
-"""Exports: asked for with a purpose, made by a job, fetched as a CSV file."""
+"""Exports: asked for with a purpose, made by a job, fetched as a CSV or Parquet file."""
 
 from typing import Annotated
 from uuid import UUID
@@ -9,11 +9,14 @@ from fastapi.responses import StreamingResponse
 from backend.api.deps import DbSession, allowed
 from backend.api.downloads import download
 from backend.api.fields import After
+from backend.core.enums import ExportFormat
 from backend.services import exports
 from backend.services.export_schemas import ExportPage, ExportRequest, ExportView
 from backend.services.sessions import Caller
 
 router = APIRouter(prefix="/exports/v1", tags=["导出 exports"])
+
+MEDIA_TYPES = {ExportFormat.CSV: "text/csv", ExportFormat.PARQUET: "application/vnd.apache.parquet"}
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED, summary="Ask for a table; a job makes it")
@@ -45,10 +48,10 @@ def read_export(
     "/{export_id}/file",
     summary="The file of one's own export; audited",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {}}}},
+    responses={200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}}},
 )
 def fetch_export(
     export_id: UUID, session: DbSession, caller: Annotated[Caller, Depends(allowed("exports.fetch"))]
 ) -> StreamingResponse:
-    content = exports.fetch(session, caller=caller, export_id=export_id)
-    return download(content, what="export", file_id=export_id, suffix="csv", media_type="text/csv")
+    format_, content = exports.fetch(session, caller=caller, export_id=export_id)
+    return download(content, what="export", file_id=export_id, suffix=format_.value, media_type=MEDIA_TYPES[format_])

@@ -323,6 +323,15 @@ class ExportWhat(StrEnum):
     CASES = "cases"
     VERDICTS = "verdicts"
     RECORDS = "records"
+    RECONCILIATION_LINKS = "reconciliation_links"
+    RECONCILIATION_GRIDS = "reconciliation_grids"
+
+
+class ExportFormat(StrEnum):
+    """What kind of file an export is."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 class ExportPurpose(StrEnum):

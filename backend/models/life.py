@@ -11,6 +11,7 @@ from backend.core.enums import (
     ConsentAct,
     ErasureReason,
     ErasureState,
+    ExportFormat,
     ExportPurpose,
     ExportWhat,
     FileState,
@@ -113,6 +114,7 @@ class Export(SQLModel, table=True):
     kind: Kind | None = enum_field(Kind, default=None)
     filters: Json = json_field()
     fields: list[str] = json_field()
+    format: ExportFormat = enum_field(ExportFormat, default=ExportFormat.CSV)
     purpose_code: ExportPurpose = enum_field(ExportPurpose)
     purpose: bytes = sealed_field()
     state: FileState = enum_field(FileState)

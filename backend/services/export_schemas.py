@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from backend.core.enums import CaseState, ExportPurpose, ExportWhat, FileState, Kind, VerdictKind
+from backend.core.enums import CaseState, ExportFormat, ExportPurpose, ExportWhat, FileState, Kind, VerdictKind
 
 
 def _as_written(value: Any) -> Any:
@@ -31,6 +31,9 @@ Day = Annotated[date, BeforeValidator(_as_written)]
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
+OF_RECONCILIATIONS = frozenset({ExportWhat.RECONCILIATION_LINKS, ExportWhat.RECONCILIATION_GRIDS})
+
+
 class ExportFilters(BaseModel):
     """Which rows: those that all filters given let through. Days are of the city's calendar, both ends included."""
 
@@ -40,6 +43,7 @@ class ExportFilters(BaseModel):
     grid_prefix: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}$")] | None = None
     case_state: CaseState | None = None
     verdict: VerdictKind | None = None
+    reconciliation_id: UUID | None = None
     since: Day | None = None
     until: Day | None = None
 
@@ -67,11 +71,18 @@ class ExportRequest(BaseModel):
     purpose_code: ExportPurpose
     purpose: Annotated[str, StringConstraints(strip_whitespace=True, min_length=4, max_length=500)]
     fields: Annotated[list[FieldName], Field(max_length=60)] = []
+    format: ExportFormat = ExportFormat.CSV
 
     @model_validator(mode="after")
     def _records_have_a_kind(self) -> Self:
         if (self.what is ExportWhat.RECORDS) != (self.filters.kind is not None):
             raise ValueError("filters.kind is for records, and records need it")
+        return self
+
+    @model_validator(mode="after")
+    def _reconciliations_have_a_run(self) -> Self:
+        if (self.what in OF_RECONCILIATIONS) != (self.filters.reconciliation_id is not None):
+            raise ValueError("filters.reconciliation_id is for reconciliations, and those need it")
         return self
 
 
@@ -83,6 +94,7 @@ class ExportView(BaseModel):
     kind: Kind | None
     filters: dict[str, Any]
     fields: list[str]
+    format: ExportFormat
     purpose_code: ExportPurpose
     state: FileState
     requested_by: UUID

@@ -10,19 +10,19 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import CITY_TIME, now
-from backend.core.enums import ExportWhat, FileState, Kind, Reach
+from backend.core.enums import ExportFormat, ExportWhat, FileState, Kind, Reach
 from backend.core.errors import Forbidden, NotFound, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.kinds import KINDS
 from backend.models import Account, Case, Document, Export, Verdict
-from backend.services import audit, masking, postings, sealed_files, spreadsheets
+from backend.services import audit, export_reconciliations, masking, postings, sealed_files
 from backend.services.case_numbers import case_number
+from backend.services.export_files import Content, written
 from backend.services.export_schemas import ExportFilters, ExportPage, ExportRequest, ExportView
 from backend.services.permissions import permissions
 from backend.services.records import StoredRow, open_rows
@@ -37,6 +37,8 @@ SEES = {
     ExportWhat.CASES: "cases.list",
     ExportWhat.VERDICTS: "checks.list",
     ExportWhat.RECORDS: "checks.list",
+    ExportWhat.RECONCILIATION_LINKS: "reconciliations.report",
+    ExportWhat.RECONCILIATION_GRIDS: "reconciliations.report",
 }
 """Who exports a thing must be allowed to read it on the screen, too."""
 OF_RECORDS = ("id", "grid_id", "version", "created_at", "updated_at")
@@ -48,6 +50,8 @@ FIELDS = {
     ExportWhat.VERDICTS: (
         "id kind grid_id verdict findings score source_type source_id source_version rule_version created_at"
     ).split(),
+    ExportWhat.RECONCILIATION_LINKS: export_reconciliations.LINK_FIELDS,
+    ExportWhat.RECONCILIATION_GRIDS: export_reconciliations.GRID_FIELDS,
 }
 BATCH = 500
 
@@ -68,12 +72,17 @@ class _Tally:
 
 
 def ask(session: Session, *, caller: Caller, request: ExportRequest) -> ExportView:
-    """Write down what an account wants exported. `Forbidden` where it may not read that, `ExportFieldUnknown`."""
+    """Write down what an account wants exported. `Forbidden` where it may not read that, `ExportFieldUnknown`.
+
+    `NotFound` for a reconciliation that is not done or lies outside the account's territory.
+    """
     if not _may(caller, request.what):
         raise Forbidden
     known = fields_of(request.what, request.filters.kind)
     if unknown := sorted(set(request.fields) - set(known)):
         raise ExportFieldUnknown(unknown=len(unknown), fields=known)
+    if request.filters.reconciliation_id is not None:
+        export_reconciliations.done(session, caller, request.filters.reconciliation_id)
     export_id = new_id()
     row = Export(
         id=export_id,
@@ -81,6 +90,7 @@ def ask(session: Session, *, caller: Caller, request: ExportRequest) -> ExportVi
         kind=request.filters.kind,
         filters=request.filters.model_dump(mode="json", exclude_none=True),
         fields=list(dict.fromkeys(request.fields)) or known,
+        format=request.format,
         purpose_code=request.purpose_code,
         purpose=seal_value(session, export_id.bytes, request.purpose, context=export_id.bytes),
         state=FileState.REQUESTED,
@@ -115,7 +125,8 @@ def run(session: Session, *, export_id: UUID) -> None:
         _audit(session, ACTOR, "export_refused", row)
         return
     tally, key = _Tally(), f"exports/{export_id}"
-    sealed_files.keep(key, _lines(session, row, caller, tally), context=_context(export_id))
+    content = Content(row.fields, _mark(row, caller), str(row.id), _rows(session, row, caller, tally))
+    sealed_files.keep(key, written(row.format, content), context=_context(export_id))
     row.object_key, row.rows, row.truncated = key, tally.rows, tally.truncated
     row.state, row.finished_at = FileState.READY, now()
     row.expires_at = row.finished_at + timedelta(days=get_settings().export_days)
@@ -139,13 +150,13 @@ def list_exports(session: Session, *, caller: Caller, limit: int, before: UUID |
     return ExportPage(exports=[_view(row) for row in rows[:limit]], next=more)
 
 
-def fetch(session: Session, *, caller: Caller, export_id: UUID) -> Iterator[bytes]:
+def fetch(session: Session, *, caller: Caller, export_id: UUID) -> tuple[ExportFormat, Iterator[bytes]]:
     """The file of the caller's own export. `FileNotReady`, `FileGone`, and `NotFound` for others' exports."""
     row = _own(session, caller, export_id)
     sealed_files.check_ready(row.state, row.expires_at)
     assert row.object_key is not None
     _audit(session, str(caller.account_id), "export_fetched", row, rows=row.rows)
-    return sealed_files.read(row.object_key, context=_context(export_id))
+    return row.format, sealed_files.read(row.object_key, context=_context(export_id))
 
 
 def _own(session: Session, caller: Caller, export_id: UUID) -> Export:
@@ -170,21 +181,16 @@ def _caller_now(session: Session, account_id: UUID) -> Caller | None:
     return Caller(account_id, posting.role, None, posting.territory_code, posting.department_code)
 
 
-def _lines(session: Session, row: Export, caller: Caller, tally: _Tally) -> Iterator[bytes]:
-    """The watermark, the titles, and a line a row; each line names the export it came from."""
+def _mark(row: Export, caller: Caller) -> str:
+    """The watermark: whose export it is, when and for what."""
     stamp = now().astimezone(CITY_TIME).isoformat(timespec="seconds")
-    mark = f"# 导出账号 {caller.account_id} 时间 {stamp} 用途 {row.purpose_code.value} 导出编号 {row.id}"
-    yield spreadsheets.BYTE_ORDER_MARK + spreadsheets.line([mark])
-    yield spreadsheets.line([*row.fields, "export_id"])
-    for cells in _rows(session, row, caller, tally):
-        yield spreadsheets.line([*(spreadsheets.harmless(_cell(cells.get(name))) for name in row.fields), str(row.id)])
+    return f"# 导出账号 {caller.account_id} 时间 {stamp} 用途 {row.purpose_code.value} 导出编号 {row.id}"
 
 
 def _rows(session: Session, row: Export, caller: Caller, tally: _Tally) -> Iterator[dict[str, Any]]:
     filters = ExportFilters.model_validate(row.filters)
     most = get_settings().export_max_rows
-    reading = {ExportWhat.CASES: _cases, ExportWhat.VERDICTS: _verdicts, ExportWhat.RECORDS: _records}[row.what]
-    for cells in reading(session, caller, filters, most + 1):
+    for cells in _READING[row.what](session, caller, filters, most + 1):
         if tally.rows == most:
             tally.truncated = True
             return
@@ -257,16 +263,6 @@ def _start_of(day: date) -> datetime:
     return datetime.combine(day, time(), tzinfo=CITY_TIME)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone(CITY_TIME).isoformat(timespec="seconds")
-    if isinstance(value, dict | list):
-        return msgspec.json.encode(value).decode()
-    return str(value)
-
-
 def _context(export_id: UUID) -> bytes:
     return b"export" + export_id.bytes
 
@@ -281,6 +277,15 @@ def _audit(session: Session, actor: str, action: str, row: Export, **detail: str
         what=row.what.value,
         **detail,
     )
+
+
+_READING = {
+    ExportWhat.CASES: _cases,
+    ExportWhat.VERDICTS: _verdicts,
+    ExportWhat.RECORDS: _records,
+    ExportWhat.RECONCILIATION_LINKS: export_reconciliations.links,
+    ExportWhat.RECONCILIATION_GRIDS: export_reconciliations.grids,
+}
 
 
 def _view(row: Export) -> ExportView:

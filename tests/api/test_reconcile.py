@@ -1,5 +1,7 @@
 """A bulk reconciliation as its steward sees it: killed, cancelled, read and drawn; and no value comes to rest."""
 
+import csv
+import io
 import json
 import signal
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import polars as pl
 import pytest
 from sqlalchemy import text
 from sqlmodel import Session
@@ -140,3 +143,51 @@ def test_a_step_that_runs_while_its_run_is_cancelled_takes_no_effect(
     assert (again.status_code, again.json()["code"]) == (409, "reconciliation_not_running")
     actions = {row.action for row in rows("SELECT action FROM audit_entry WHERE object_type = 'reconciliation'")}
     assert actions == {"reconciliation_requested", "reconciliation_cancelled"}
+
+
+def exported(world: World, drain: Drain, **body: Any) -> Any:
+    """Ask for an export, have it made and fetch it."""
+    headers, why = world.office("data_steward"), {"purpose_code": "quality", "purpose": "合成测试用途"}
+    asked_for = world.client.post("/exports/v1", json={**why, **body}, headers=headers)
+    if asked_for.status_code != 202:
+        return asked_for
+    drain()
+    return world.client.get(f"/exports/v1/{asked_for.json()['id']}/file", headers=headers)
+
+
+def test_what_a_run_found_leaves_as_csv_and_as_parquet_under_a_purpose(world: World, drain: Drain, town: Town) -> None:
+    run = asked(world)
+    links = {"what": "reconciliation_links", "filters": {"reconciliation_id": run["id"]}}
+    early = exported(world, drain, **links)
+    assert (early.status_code, early.json()["code"]) == (404, "not_found"), "it is not done"
+    drain()
+    table = exported(world, drain, **links)
+    assert table.headers["content-type"].startswith("text/csv")
+    mark, titles, *lines = csv.reader(io.StringIO(table.content.decode("utf-8-sig")))
+    assert titles == ["grid_id", "document_id", "outcome", "score", "differs", "export_id"]
+    outcomes = {line[1]: (line[2], line[4]) for line in lines}
+    named = {name: outcomes[str(key)] for name, key in town.documents.items()}
+    assert named["exact"] == ("key", "[]")
+    assert named["probable"] == ("probable", '["id_number","phone"]')
+    assert named["absent"] == ("absent", "")
+
+    file = exported(world, drain, **links, format="parquet")
+    assert file.headers["content-type"] == "application/vnd.apache.parquet"
+    assert file.headers["content-disposition"].endswith('.parquet"')
+    frame = pl.read_parquet(io.BytesIO(file.content))
+    assert (frame.columns, frame.height) == (titles, len(lines))
+    assert frame.schema["score"] == pl.Float64
+    assert pl.read_parquet_metadata(io.BytesIO(file.content))["zhiwang"].startswith(mark[0][:40])
+    grids = exported(world, drain, what="reconciliation_grids", filters=links["filters"], format="parquet")
+    (counted,) = pl.read_parquet(io.BytesIO(grids.content)).to_dicts()
+    assert (counted["grid_id"], counted["documents"], counted["records_linked"]) == (GRID, 6, 3)
+    content = table.content + file.content + grids.content
+    assert not [value for value in VALUES if value.encode() in content]
+
+
+@pytest.mark.parametrize(
+    "body", [{"what": "reconciliation_links"}, {"what": "cases", "filters": {"reconciliation_id": GRID}}]
+)
+def test_a_run_is_named_for_reconciliations_and_for_nothing_else(untouched_world: World, body: dict[str, Any]) -> None:
+    answer = exported(untouched_world, int, **body)
+    assert answer.status_code == 422
