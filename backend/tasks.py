@@ -36,6 +36,8 @@ SWEPT_EXPIRE_S = 60
 DAILY_EVERY_S = 3600
 DAILY_JOB = "life.daily"
 REAP_JOB = "media.reap"
+GATHER_EVERY_S = 60
+GATHER_JOB = "registry.gather"
 
 log = get_logger(__name__)
 
@@ -69,6 +71,7 @@ def make_celery() -> Celery:
                 "options": {"expires": SWEPT_EXPIRE_S},
             },
             "prune": {"task": "zhiwang.prune", "schedule": PRUNE_EVERY_S, "options": {"expires": PRUNE_EVERY_S}},
+            "gather": {"task": "zhiwang.gather", "schedule": GATHER_EVERY_S, "options": {"expires": GATHER_EVERY_S}},
             "daily": {"task": "zhiwang.daily", "schedule": DAILY_EVERY_S, "options": {"expires": DAILY_EVERY_S}},
         },
         beat_max_loop_interval=5,
@@ -121,6 +124,15 @@ def daily() -> None:
     with transaction(engine_for("zw_worker")) as session:
         jobs.enqueue(session, DAILY_JOB, key=day, day=day)
         jobs.enqueue(session, REAP_JOB, key=slot_of(now(), DAILY_EVERY_S).isoformat())
+
+
+@celery.task(name="zhiwang.gather")  # type: ignore[untyped-decorator]
+def gather() -> None:
+    """Ask for what departments left in the folder, and for the pulls that are due, where the settings name such."""
+    settings = get_settings()
+    if settings.import_folder or settings.import_sources.get_secret_value():
+        with transaction(engine_for("zw_worker")) as session:
+            jobs.enqueue(session, GATHER_JOB, key=slot_of(now(), GATHER_EVERY_S).isoformat())
 
 
 def run_batch(name: str, *, end: float = math.inf) -> int:

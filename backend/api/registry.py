@@ -20,7 +20,7 @@ from backend.models import Dataset, Snapshot
 from backend.services import registry, registry_catalogue, registry_history, registry_progress
 from backend.services.registry_progress import Standing
 from backend.services.registry_rows import REASONS
-from backend.services.registry_schemas import DatasetChange, DatasetDefinition, LookUp
+from backend.services.registry_schemas import DatasetChange, DatasetDefinition, LookUp, PullDefinition
 from backend.services.registry_specs import SPECS, Column, DatasetSpec, Shape
 from backend.services.registry_uploads import ImportCutOff, Upload
 from backend.services.sessions import Caller
@@ -149,6 +149,8 @@ class DatasetView(BaseModel):
     grade: DataGrade
     refresh_days: int | None
     history: int
+    pull: PullDefinition | None
+    pulled_at: datetime | None
     due_at: datetime | None
     columns: list[ColumnView]
     ignored: list[str]
@@ -296,6 +298,8 @@ def _dataset(dataset: Dataset, current: Snapshot | None) -> DatasetView:
         grade=dataset.grade,
         refresh_days=dataset.refresh_days,
         history=dataset.history,
+        pull=PullDefinition.model_validate(dataset.pull) if dataset.pull else None,
+        pulled_at=dataset.pulled_at,
         due_at=current.taken_at + every if current and every else None,
         columns=[_column(spec, column) for column in spec.columns],
         ignored=sorted(spec.ignored),

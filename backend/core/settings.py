@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     max_photo_bytes: int = Field(default=25 * 1024 * 1024, ge=1024)
     max_photo_pixels: int = Field(default=50_000_000, ge=1)
     max_import_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    import_folder: str = ""
+    import_quiet_seconds: float = Field(default=60.0, ge=0)
+    import_keep_days: int = Field(default=7, ge=0)
+    import_sources: SecretStr = SecretStr("")
     max_open_uploads: int = Field(default=200, ge=1)
     max_upload_bytes_per_day: int = Field(default=8 * 1024**3, ge=1024)
     min_free_bytes: int = Field(default=256 * 1024 * 1024, ge=0)

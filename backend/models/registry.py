@@ -15,7 +15,8 @@ class Dataset(SQLModel, table=True):
 
     `columns` are `ColumnDefinition`s: of a base dataset what the department's files call its fields, else all there is.
     `kind` and `key` are those of a dataset of a department's own. `history` is how many snapshots before the current
-    one keep their records.
+    one keep their records. `pull` is a `PullDefinition`, `pulled_at` when it was last read whole or found unchanged,
+    and `watermark` how far the records there are go.
     """
 
     __tablename__ = "dataset"
@@ -31,6 +32,9 @@ class Dataset(SQLModel, table=True):
     grade: DataGrade = enum_field(DataGrade, default=DataGrade.IMPORTANT)
     refresh_days: int | None = None
     history: int = 1
+    pull: Json | None = json_field(default=None, nullable=True)
+    pulled_at: datetime | None = time_field(default=None)
+    watermark: str | None = Field(default=None, max_length=64)
 
 
 class Snapshot(SQLModel, table=True):
@@ -57,6 +61,7 @@ class Snapshot(SQLModel, table=True):
     columns: list[str] = json_field(default_factory=list)
     fewer: bool = False
     size_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    watermark: str | None = Field(default=None, max_length=64)
     mode: LoadMode = enum_field(LoadMode, default=LoadMode.FULL)
     based_on: UUID | None = None
     carried: int = 0

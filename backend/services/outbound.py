@@ -130,6 +130,16 @@ def configured_doors() -> list[Door]:
     return [Door.parse(text) for text in get_settings().outbound_hosts.split(",") if text.strip()]
 
 
+def address_of(host: str, port: int, *, encrypted: bool, resolver: Resolver = resolve) -> str:
+    """Where to connect to for a host that the settings name, by whatever protocol. `OutboundRefused`.
+
+    `encrypted`: the name is checked against a certificate; without, only an address of this network that the settings
+    name may be called. An address pinned in `OUTBOUND_HOSTS` goes before what the resolver says.
+    """
+    gate = Gate([*configured_doors(), Door(_canonical(host), port)], resolver=resolver)
+    return gate.address(scheme="https" if encrypted else "plain", host=host, port=port)
+
+
 def client(base_url: str, *, timeout: httpx.Timeout, max_bytes: int, resolver: Resolver = resolve) -> httpx.Client:
     """A client of one service. Whatever goes wrong on the way is an `HttpError`."""
     gate = Gate([Door.parse(base_url), *configured_doors()], resolver=resolver)

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from backend.core.enums import DataGrade, Kind
 from backend.core.errors import NotFound, ZhiwangError
 from backend.models import Dataset, Department
-from backend.services import audit
+from backend.services import audit, registry_sources
 from backend.services.registry_schemas import ColumnDefinition, DatasetChange, DatasetDefinition
 from backend.services.registry_specs import GRID, LOCATION, SPECS, Column, DatasetSpec, Shape
 
@@ -125,6 +125,8 @@ def change(session: Session, code: str, wanted: DatasetChange, *, actor: str) ->
 def _row(session: Session, wanted: DatasetChange) -> dict[str, Any]:
     if session.get(Department, wanted.department_code) is None:
         raise DatasetDefinitionUnfit(fault="department")
+    if wanted.pull is not None and wanted.pull.source not in registry_sources.sources():
+        raise DatasetDefinitionUnfit(fault="source")
     return {
         "name": wanted.name,
         "department_code": wanted.department_code,
@@ -133,6 +135,7 @@ def _row(session: Session, wanted: DatasetChange) -> dict[str, Any]:
         "refresh_days": wanted.refresh_days,
         "history": wanted.history,
         "columns": [column.model_dump(mode="json") for column in wanted.columns],
+        "pull": wanted.pull.model_dump(mode="json") if wanted.pull else None,
     }
 
 

@@ -215,6 +215,8 @@ def _swap(session: Session, dataset: Dataset, snapshot: Snapshot, previous: Snap
         previous.state = ImportState.SUPERSEDED
     dataset.current_snapshot_id = snapshot.id
     snapshot.state = ImportState.CURRENT
+    if snapshot.watermark is not None:
+        dataset.watermark = snapshot.watermark
     session.flush()
     if dataset.code in SPECS:
         # No check reads what a department keeps beside the base stores.

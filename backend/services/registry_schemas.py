@@ -30,6 +30,25 @@ class ColumnDefinition(BaseModel):
     public: bool = False
 
 
+class PullDefinition(BaseModel):
+    """Where a dataset is pulled from, and how often.
+
+    `source`: a name of `IMPORT_SOURCES`. `table`: a table or view there, with its schema; its columns are called as
+    those of the dataset's files, others are not read. `watermark`: a column that grows with every change, a time or a
+    number; without one the whole table is read each time. `deleted`: a boolean column that says a record is gone.
+    `overlap_minutes`: how long a transaction over there may take; so much is read twice.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+    table: Annotated[OneLine, StringConstraints(max_length=129, pattern=r"^[^.]{1,63}(\.[^.]{1,63})?$")]
+    watermark: Annotated[OneLine, StringConstraints(max_length=63)] | None = None
+    deleted: Annotated[OneLine, StringConstraints(max_length=63)] | None = None
+    every_minutes: Annotated[int, Field(ge=5, le=44640)] = 1440
+    overlap_minutes: Annotated[int, Field(ge=0, le=1440)] = 60
+
+
 class DatasetChange(BaseModel):
     """What may be said anew of a dataset. `refresh_days`: how often a new load is due, null where nobody says.
 
@@ -45,6 +64,7 @@ class DatasetChange(BaseModel):
     refresh_days: Annotated[int, Field(ge=1, le=3660)] | None = None
     history: Annotated[int, Field(ge=1, le=100)] = 1
     columns: Annotated[list[ColumnDefinition], Field(max_length=200)] = []
+    pull: PullDefinition | None = None
 
 
 class DatasetDefinition(DatasetChange):

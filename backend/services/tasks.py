@@ -7,14 +7,37 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.settings import get_settings
-from backend.services import erasure, exports, file_removal, key_rotation, registry, retention, subject_access
-from backend.tasks import DAILY_JOB
+from backend.services import (
+    erasure,
+    exports,
+    file_removal,
+    key_rotation,
+    registry,
+    registry_folder,
+    registry_pull,
+    retention,
+    subject_access,
+)
+from backend.tasks import DAILY_JOB, GATHER_JOB
 
 
 @jobs.handler(registry.IMPORT_JOB)
 def import_dataset(session: Session, *, snapshot_id: str) -> None:
     """Load an uploaded file as its dataset's new snapshot."""
     registry.run_import(session, UUID(snapshot_id))
+
+
+@jobs.handler(GATHER_JOB)
+def gather(session: Session) -> None:
+    """Take in what departments left in the folder, and ask for the pulls that are due."""
+    registry_folder.gather(session)
+    registry_pull.ask_for_due(session)
+
+
+@jobs.handler(registry_pull.JOB)
+def pull(session: Session, *, dataset: str) -> None:
+    """Read a dataset from its department's database."""
+    registry_pull.pull(session, dataset)
 
 
 @jobs.handler(registry.FORGET_JOB)
