@@ -96,7 +96,8 @@ def create_app() -> FastAPI:
         title="织网 Zhiwang", version=__version__, description=ABOUT, lifespan=_running, docs_url=None, redoc_url=None
     )
     for module in ROUTERS:
-        app.include_router(module.router)
+        # Their very routes: `include_router` would make each anew, and look for them a level deeper at each request.
+        app.router.routes.extend(module.router.routes)
     authorisation.check(app)
     problems.install(app)
     openapi.install(app)

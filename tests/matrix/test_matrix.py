@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
 from sqlmodel import Session
 
-from backend.api import authorisation, reference
-from backend.api.deps import allowed, database_session, public
-from backend.core.db import engine_for
+from backend.api import authorisation, deps, reference
+from backend.api.deps import allowed, public
 from backend.core.enums import Reach, Role
 from backend.main import create_app
 from backend.services.permissions import permissions
@@ -53,20 +53,27 @@ def expected(cell: Cell) -> Answer:
     return Answer.GRANTED if any(cell.place in REACHED[word] for word in reach) else Answer.HIDDEN
 
 
+class RolledBack(Session):
+    """A session whose commits are savepoints of a transaction that is rolled back when it is closed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.connect()
+        self._outer = self._connection.begin()
+        super().__init__(self._connection, join_transaction_mode="create_savepoint")
+
+    def close(self) -> None:
+        super().close()
+        if self._outer.is_active:
+            self._outer.rollback()
+        self._connection.close()
+
+
 @contextmanager
-def nothing_kept(app: FastAPI) -> Iterator[None]:
+def nothing_kept() -> Iterator[None]:
     """Every request runs in a transaction that is rolled back, so that no cell changes the scene of the next."""
-
-    def rolled_back() -> Iterator[Session]:
-        with engine_for("zw_api").connect() as connection, connection.begin() as outer:
-            with Session(connection, join_transaction_mode="create_savepoint") as session:
-                yield session
-                session.flush()
-            outer.rollback()
-
-    app.dependency_overrides[database_session] = rolled_back
-    yield
-    del app.dependency_overrides[database_session]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deps, "Session", RolledBack)
+        yield
 
 
 def ask(api: TestClient, cell: Cell, call: Call) -> Answer:
@@ -82,8 +89,7 @@ def test_every_operation_as_every_role_in_every_relation(
     api: TestClient, record_property: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene, wrong, number = scenes.build(), [], 0
-    assert isinstance(api.app, FastAPI)
-    with nothing_kept(api.app):
+    with nothing_kept():
         for operation, call in calls().items():
             for cell in cells(scene, operation, call):
                 number += 1
@@ -106,8 +112,7 @@ def test_a_wrong_cell_is_noticed(api: TestClient, monkeypatch: pytest.MonkeyPatc
     row = permissions()["cases.read"]
     lie = {**row.reach, Role.SUPERVISOR: frozenset({Reach.SELF}), Role.AUDITOR: frozenset({Reach.TERRITORY})}
     call = calls()["cases.read"]
-    assert isinstance(api.app, FastAPI)
-    with nothing_kept(api.app):
+    with nothing_kept():
         answers = {cell: ask(api, cell, call) for cell in cells(scene, "cases.read", call)}
     assert all(expected(cell) is answer for cell, answer in answers.items())
     monkeypatch.setitem(permissions(), "cases.read", type(row)(row.operation, row.method, row.path, False, lie))
