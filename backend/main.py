@@ -29,6 +29,7 @@ from backend.api import (
     reference,
     registry,
     reviews,
+    rule_desk,
     sessions,
     settlements,
     sync,
@@ -46,7 +47,7 @@ from sync.streams import Streams
 
 ROUTERS = (
     *(sync, media),  # Most calls are theirs, and routes are looked through in order.
-    *(auth, sessions, accounts, devices, checks, settlements, cases),
+    *(auth, sessions, accounts, devices, checks, settlements, rule_desk, cases),
     *(reviews, verifications, registry, records, reference, wechat, notices, overview, job_desk, life, audit, exports),
     *(reconcile,),
 )

@@ -21,7 +21,7 @@ from backend.models.cases import (
     RegistrationStandard,
     RoutingRule,
 )
-from backend.models.checks import Recheck, RuleSet, Verdict
+from backend.models.checks import Recheck, RuleSet, Verdict, WhatIf, WhatIfCount
 from backend.models.citizens import Citizen, Report, WechatMessage
 from backend.models.documents import (
     Conflict,
@@ -139,4 +139,6 @@ __all__ = [
     "VerificationRequest",
     "Visit",
     "WechatMessage",
+    "WhatIf",
+    "WhatIfCount",
 ]

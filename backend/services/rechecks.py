@@ -3,21 +3,34 @@
 The cross-check does the work (`workflows.crosscheck.recheck`); this is the noun, which imports and rule sets ask for.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import RecheckCause, RunState
+from backend.core.errors import NotFound, ZhiwangError
 from backend.models import Recheck, Snapshot
+from backend.models.base import Json
 from backend.services import audit
+from backend.services.sessions import Caller
 
 STEP_JOB = "workflows.crosscheck.recheck_step"
 ENTRY_JOB = "workflows.crosscheck.recheck"
 GOING_ON = (RunState.SPREADING, RunState.WORKING)
 LATER = 200
 """Checks made again wait behind those of new entries (`jobs.NewJob.priority`)."""
+
+
+class RecheckEnded(ZhiwangError):
+    """`state` is the one it is in."""
+
+    code = "recheck_ended"
+    status = 409
+    title_zh = "该次重新核查已经结束"
+    title_en = "The run that checks again has ended"
 
 
 def ask_for_snapshot(session: Session, snapshot: Snapshot, *, previous_id: UUID | None) -> Recheck:
@@ -45,10 +58,53 @@ def ask_for_snapshot(session: Session, snapshot: Snapshot, *, previous_id: UUID 
     return run
 
 
+def ask_for_rules(session: Session, *, rule_version: int, scope: Json, asked_by: UUID) -> Recheck:
+    """Ask for the entries of a scope to be checked again by the rules that came into force."""
+    run = Recheck(cause=RecheckCause.RULES, rule_version=rule_version, scope=scope, asked_by=asked_by, created_at=now())
+    session.add(run)
+    session.flush()
+    audit.record(
+        session,
+        actor=str(asked_by),
+        action="recheck_asked",
+        object_type="recheck",
+        object_id=str(run.id),
+        rule_version=rule_version,
+    )
+    ask_for_step(session, run)
+    return run
+
+
 def ask_for_step(session: Session, run: Recheck) -> None:
     """Have the search go on where it stands."""
     key = f"{run.id}:{run.step}"
     jobs.enqueue(session, STEP_JOB, key=key, priority=LATER, recheck_id=str(run.id), step=run.step)
+
+
+def listed(session: Session, *, before: UUID | None, limit: int) -> Sequence[Recheck]:
+    """Runs, the newest first, below the id `before`."""
+    query = select(Recheck).order_by(col(Recheck.id).desc()).limit(limit)
+    return session.exec(query if before is None else query.where(col(Recheck.id) < before)).all()
+
+
+def cancel(session: Session, *, caller: Caller, recheck_id: UUID) -> Recheck:
+    """End a run; verdicts that it has replaced stay replaced. `NotFound`, `RecheckEnded`."""
+    run = session.exec(select(Recheck).where(Recheck.id == recheck_id).with_for_update()).first()
+    if run is None:
+        raise NotFound
+    if run.state not in GOING_ON:
+        raise RecheckEnded(state=run.state.value)
+    run.state, run.done_at = RunState.CANCELLED, now()
+    session.flush()
+    audit.record(
+        session,
+        actor=str(caller.account_id),
+        action="recheck_cancelled",
+        object_type="recheck",
+        object_id=str(run.id),
+        checked=run.checked,
+    )
+    return run
 
 
 def read(session: Session, recheck_id: UUID) -> Recheck | None:

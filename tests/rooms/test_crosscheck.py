@@ -282,6 +282,7 @@ def test_a_new_version_of_the_rules_gives_its_own_verdict(session: Session, entr
     run(session, source)
     present = session.get_one(RuleSet, 1)
     present.active = False
+    session.flush()
     session.add(RuleSet(version=2, active=True, rules=present.rules, created_at=now()))
     session.flush()
     run(session, source)

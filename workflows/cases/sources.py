@@ -13,8 +13,7 @@ from backend.kinds.geodesy import SCALE
 from backend.models import Document, DocumentVersion, Report
 from backend.services.records import cell_of
 from backend.services.sealing import open_values
-
-URGENT = "urgent"
+from workflows.routing.rules import URGENT
 
 
 @dataclass(frozen=True, slots=True)

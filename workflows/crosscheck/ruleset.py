@@ -89,7 +89,7 @@ class EventRules(_Part):
 
     scheme: str
     similar_m: Annotated[float, Field(gt=0, le=150)]
-    similar_hours: Annotated[float, Field(gt=0)]
+    similar_hours: Annotated[float, Field(gt=0, le=8_784)]
     class_digits: Annotated[int, Field(ge=1)]
 
 

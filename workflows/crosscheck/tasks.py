@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from backend import jobs
 from backend.core.enums import SourceType
-from workflows.crosscheck import recheck, service
+from workflows.crosscheck import recheck, service, what_if
 from workflows.crosscheck.facts import Source
 
 
@@ -49,6 +49,12 @@ def recheck_many(session: Session, payloads: Sequence[Mapping[str, Any]]) -> Map
         sources = [_source(**_without_run(one)) for one in payloads if one["recheck_id"] == recheck_id]
         recheck.check_again(session, UUID(recheck_id), sources)
     return {}
+
+
+@jobs.handler("workflows.crosscheck.what_if")
+def what_if_step(session: Session, *, what_if_id: str, step: int) -> None:
+    """Count what other rules would change for the next entries, and ask for the step after it."""
+    what_if.step(session, UUID(what_if_id), number=step)
 
 
 def _without_run(payload: Mapping[str, Any]) -> dict[str, Any]:

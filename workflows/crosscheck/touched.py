@@ -6,16 +6,18 @@ version in force of an entry counts: an older one has had its say.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from backend.core import statements
+from backend.core.clock import CITY_TIME
 from backend.core.enums import COLLECTED_KINDS, Kind, SourceType
 from backend.models import Recheck
+from backend.services.export_schemas import Day
 from workflows.crosscheck.facts import DATASET_OF, Source
 
 KEYS_A_PAGE = 20_000
@@ -23,19 +25,22 @@ ENTRIES_A_PAGE = 1_000
 FIRST = "00000000-0000-0000-0000-000000000000"
 
 
+Collected = Literal[Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION, Kind.COMPONENT, Kind.EVENT]
+
+
 class Scope(BaseModel):
     """Which entries a run is about; all of them where nothing is said.
 
-    `territory` is a division or grid code, or the beginning of one. `since` and `until` bound when the version in force
-    came in; a bound without an offset is refused.
+    `territory` is a division or grid code, or the beginning of one. `since` and `until` are days of the city's calendar
+    on which the version in force came in, both included.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kinds: Annotated[list[Kind], Field(max_length=len(COLLECTED_KINDS))] = []
+    kinds: Annotated[list[Collected], Field(max_length=len(COLLECTED_KINDS))] = []
     territory: Annotated[str, Field(pattern=r"^\d{0,15}$")] = ""
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Day | None = None
+    until: Day | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def page_of(session: Session, run: Recheck) -> Page:
     if kind is None:
         return Page([], None)
     if run.previous_id is None:
-        return in_scope(session, Scope(kinds=[kind]), after=run.after)
+        return in_scope(session, Scope.model_validate({"kinds": [kind]}), after=run.after)
     return _between_snapshots(session, kind, run)
 
 
@@ -64,8 +69,8 @@ def in_scope(session: Session, scope: Scope, *, after: str, limit: int = ENTRIES
     given = {
         "kinds": [kind.value for kind in scope.kinds or COLLECTED_KINDS],
         "below": scope.territory,
-        "since": scope.since,
-        "until": scope.until,
+        "since": _start_of(scope.since) if scope.since else None,
+        "until": _end_of(scope.until) if scope.until else None,
         "after": UUID(last),
         "limit": limit,
     }
@@ -77,6 +82,14 @@ def in_scope(session: Session, scope: Scope, *, after: str, limit: int = ENTRIES
     events = not scope.kinds or Kind.EVENT in scope.kinds
     more = source_type is SourceType.DOCUMENT and events
     return Page(sources, f"{SourceType.REPORT.value}:{FIRST}" if more else None)
+
+
+def _start_of(day: date) -> datetime:
+    return datetime.combine(day, time.min, CITY_TIME)
+
+
+def _end_of(day: date) -> datetime | None:
+    return _start_of(day + timedelta(days=1)) if day < date.max else None
 
 
 def _between_snapshots(session: Session, kind: Kind, run: Recheck) -> Page:

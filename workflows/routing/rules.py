@@ -10,6 +10,8 @@ from backend.core.enums import Kind, SourceType, VerdictKind
 
 DISTRICT = "district"
 HOTLINE = "12345"
+URGENT = "urgent"
+"""The severity that a collector gives to what cannot wait."""
 WORKER = "worker"
 """The word for whoever holds the grid: he looks on site first, and no case is opened."""
 
