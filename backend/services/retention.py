@@ -165,6 +165,11 @@ def _forget_client_times(session: Session, before: datetime) -> int:
     return int(session.connection().execute(_FORGET_CLIENT_TIMES, given).scalar_one())
 
 
+def _remove_links(session: Session, before: datetime) -> int:
+    """Links of bulk reconciliations, and what those left undone that were cancelled or failed; their counts stay."""
+    return int(session.connection().execute(_DELETE_LINKS, {"before": before, "batch": BATCH}).scalar_one())
+
+
 _OLD_REJECTS = text(
     "SELECT id, reject_key FROM snapshot WHERE reject_key IS NOT NULL AND taken_at < :before ORDER BY id LIMIT :batch"
 )
@@ -201,6 +206,22 @@ _DELETE_SUPERSEDED = text(
         LIMIT :batch)
     """
 )
+_DELETE_LINKS = text(
+    """
+    WITH old AS (SELECT id FROM reconciliation WHERE finished_at < :before),
+    links AS (
+        DELETE FROM reconciliation_link WHERE (run_id, document_id) IN (
+            SELECT run_id, document_id FROM reconciliation_link WHERE run_id IN (SELECT id FROM old) LIMIT :batch)
+        RETURNING run_id
+    ), records AS (
+        DELETE FROM reconciliation_record WHERE (run_id, grid_id, record_id) IN (
+            SELECT run_id, grid_id, record_id FROM reconciliation_record
+            WHERE run_id IN (SELECT id FROM old) LIMIT :batch)
+        RETURNING run_id
+    )
+    SELECT (SELECT count(*) FROM links) + (SELECT count(*) FROM records)
+    """
+)
 _EXPIRED = "expires_at < :before"
 _IN_USE = "SELECT FROM report r WHERE r.id = wechat_message.report_id AND r.state = 'assembling'"
 
@@ -234,6 +255,12 @@ RULES: dict[str, Rule] = {
         "business_record",
         _executing(_DELETE_SUPERSEDED),
         "SELECT min(loaded_at) FROM snapshot s WHERE EXISTS (SELECT FROM business_record r WHERE r.snapshot_id = s.id)",
+    ),
+    "reconciliation_link": Rule(
+        "reconciliation_link",
+        _remove_links,
+        "SELECT min(finished_at) FROM reconciliation n "
+        "WHERE EXISTS (SELECT FROM reconciliation_link l WHERE l.run_id = n.id)",
     ),
     "photo_unlinked": Rule("photo", _remove_photos, "SELECT min(created_at) FROM photo"),
     "photo_claims": Rule("photo", _remove_claims, "SELECT min(created_at) FROM photo WHERE claims IS NOT NULL"),

@@ -267,9 +267,26 @@ class Drive:
             for kind in ("person", "house", "event") if what == "records" else (None,):
                 asked = {"what": what, "purpose_code": "inspection", "purpose": one.text(), "filters": {"kind": kind}}
                 self._file("/exports/v1", asked if kind else {**asked, "filters": {}}, caller)
+        self._reconcile()
         subject = {"id_type": "citizen_id", "id_number": one.id_number}
         asked = {"subject": subject, "reason": "subject_request"}
         self._file("/life/v1/access-requests", asked, self.world.office("data_steward"))
+
+    def _reconcile(self) -> None:
+        """Everybody against the whole register; what was found leaves as a table."""
+        steward, runs = self.world.office("data_steward"), "/reconciliations/v1/runs"
+        run = self.client.post(runs, json={"dataset": "population"}, headers=steward)
+        assert run.status_code == 202, run.text
+        place = f"{runs}/{run.json()['id']}"
+        until(lambda: self.client.get(place, headers=steward).json()["state"] == "done", seconds=240, what=place)
+        report = self.client.get(f"{place}/report", headers=steward).json()
+        assert report["totals"]["by_key"], report["totals"]
+        for chart in ("outcomes", "coverage", "fields"):
+            self.client.get(f"{place}/charts/{chart}", headers=steward)
+        for what in ("reconciliation_links", "reconciliation_grids"):
+            filters = {"reconciliation_id": run.json()["id"]}
+            asked = {"what": what, "purpose_code": "quality", "purpose": self.everyone[0].text(), "filters": filters}
+            self._file("/exports/v1", asked, steward)
 
     def _file(self, path: str, asked: Json, caller: dict[str, str]) -> None:
         """Ask for a file that a job makes, and fetch it."""

@@ -195,6 +195,18 @@ def test_a_run_keeps_to_its_snapshot_while_others_come_and_ends_where_that_is_go
     assert (gone.state, gone.failure) == (ReconciliationState.FAILED, "reconciliation_snapshot_gone")
 
 
+def test_a_record_that_is_erased_in_the_middle_of_a_run_is_passed_over(session: Session, town: Town) -> None:
+    run = asked(session)
+    while run.phase is not ReconciliationPhase.FIELDS:
+        service.run_step(session, run_id=run.id, step=run.step)
+        session.refresh(run)
+    linked = {link.document_id: link.record_id for link in links(session, run)}
+    erased = "DELETE FROM business_record WHERE id = :id"
+    session.connection().execute(text(erased), {"id": linked[town.documents["probable"]]})
+    run_to_end(session, run)
+    assert found(session, town, run) == LINKED | {"probable": (LinkRule.PROBABLE, [])}
+
+
 def test_a_worker_without_the_engine_ends_the_run_with_its_code(
     session: Session, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,44 @@ def snapshots(session: Session, at: datetime) -> None:
     put(session, "business_record", snapshot_id=snapshot, record_key="x", line=1, body="{}")
 
 
+def reconciliations(session: Session, at: datetime) -> None:
+    """A run with one link that ended at a moment, and one that goes on."""
+    snapshot = new_id()
+    put(
+        session,
+        "snapshot",
+        id=snapshot,
+        dataset_code="population",
+        taken_at=at,
+        state="current",
+        accepted=0,
+        rejected=0,
+        reasons="[]",
+        sha256="",
+    )
+    for finished in (at, None):
+        run_id = new_id()
+        put(
+            session,
+            "reconciliation",
+            id=run_id,
+            dataset_code="population",
+            snapshot_id=snapshot,
+            model_version=1,
+            engine="duckdb",
+            territory_code="4403",
+            state="done" if finished else "running",
+            phase="report",
+            cursor="",
+            step=0,
+            tally="{}",
+            requested_by=account_of(session),
+            requested_at=at,
+            finished_at=finished,
+        )
+        put(session, "reconciliation_link", run_id=run_id, document_id=new_id(), record_id=1, grid_id="1", rule="key")
+
+
 def notices(session: Session, at: datetime) -> None:
     put(
         session,
@@ -232,6 +270,7 @@ MAKERS: dict[str, Make] = {
     "session": sessions,
     "enrolment_code": codes,
     "snapshot_superseded": snapshots,
+    "reconciliation_link": reconciliations,
     "photo_unlinked": photos,
     "photo_claims": photos,
     "device_trace": traces,

@@ -159,12 +159,15 @@ def _opened_documents(session: Session, rows: Sequence[tuple[UUID, Any, Any]]) -
     return open_rows(session, [StoredRow(key, body, _bytes(sealed)) for key, body, sealed in rows], fresh=True)
 
 
-def _opened_records(work: Work, rows: Sequence[tuple[UUID, str, Any, Any]]) -> list[dict[str, Any]]:
-    """Records by the snapshot they were sealed for, their key, what is readable of them and what is sealed."""
+def _opened_records(work: Work, rows: Sequence[tuple[UUID, str | None, Any, Any]]) -> list[dict[str, Any]]:
+    """Records by the snapshot they were sealed for, their key, what is readable of them and what is sealed.
+
+    Of one that was erased since it was linked nothing is left, and that is what it gives.
+    """
     vault = Vault(work.session)
     vault.load(subjects_in(_bytes(sealed) for _, _, _, sealed in rows))
     return [
-        place(body, vault.open(_bytes(sealed), context=context_of(sealed_in, key)))
+        place(body, vault.open(_bytes(sealed), context=context_of(sealed_in, key))) if key is not None else {}
         for sealed_in, key, body, sealed in rows
     ]
 
