@@ -25,6 +25,7 @@ from backend.core.statements import execute
 
 Handler = Callable[..., None]
 BatchHandler = Callable[[Session, Sequence[Mapping[str, Any]]], Mapping[int, str]]
+MixedHandler = Callable[[Session, "Sequence[Claimed]"], Mapping[int, str]]
 Waker = Callable[[frozenset[str]], None]
 
 FIRST_BACKOFF = timedelta(seconds=2)
@@ -50,6 +51,7 @@ class Claimed:
 
 _handlers: dict[str, Handler] = {}
 _batch_handlers: dict[str, BatchHandler] = {}
+_mixed_handlers: dict[str, MixedHandler] = {}
 _waker: Waker | None = None
 
 
@@ -81,6 +83,27 @@ def batch_handler(name: str) -> Callable[[BatchHandler], BatchHandler]:
     return register
 
 
+def mixed_handler(name: str) -> Callable[[MixedHandler], MixedHandler]:
+    """Register what takes many jobs called `name` in one transaction, whichever requests they come from.
+
+    As a batch handler else. It is given the jobs themselves, and sees to it that what it writes to the trail, and the
+    jobs it asks for, carry the request of the job that they come from.
+    """
+
+    def register(function: MixedHandler) -> MixedHandler:
+        if name in _mixed_handlers:
+            raise ValueError(f"two mixed handlers for {name}")
+        _mixed_handlers[name] = function
+        return function
+
+    return register
+
+
+def mixed_handler_of(name: str) -> MixedHandler | None:
+    """The function registered for many jobs of a name from many requests, None where there is none."""
+    return _mixed_handlers.get(name)
+
+
 def batch_handler_of(name: str) -> BatchHandler | None:
     """The function registered for many jobs of a name, None where they are made one by one."""
     return _batch_handlers.get(name)
@@ -104,13 +127,17 @@ def set_waker(waker: Waker | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be written. `key` is unique per name: asking for the same thing twice does it once."""
+    """A job to be written. `key` is unique per name: asking for the same thing twice does it once.
+
+    `request_id` is that of the context where nothing is said.
+    """
 
     name: str
     key: str
     payload: dict[str, Any]
     priority: int = 100
     delay: timedelta = timedelta(0)
+    request_id: str | None = None
 
 
 def enqueue(session: Session, name: str, *, key: str, priority: int = 100, **payload: Any) -> None:
@@ -123,7 +150,7 @@ def enqueue_many(session: Session, jobs: Sequence[NewJob]) -> None:
     if not jobs:
         return
     moment, attempts = now(), get_settings().job_max_attempts
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    request_id = structlog.contextvars.get_contextvars().get("request_id") or None
     execute(
         session,
         _INSERT,
@@ -135,7 +162,7 @@ def enqueue_many(session: Session, jobs: Sequence[NewJob]) -> None:
             "priorities": [job.priority for job in jobs],
             "starts": [moment + job.delay for job in jobs],
             "max_attempts": attempts,
-            "request_id": request_id,
+            "requests": [job.request_id or request_id for job in jobs],
             "now": moment,
         },
     )
@@ -259,9 +286,10 @@ _INSERT = """
     INSERT INTO job (id, name, key, payload, state, priority, not_before, attempts, max_attempts, fence,
                      request_id, created_at)
     SELECT id, name, key, CAST(payload AS json), 'ready', priority, not_before, 0, %(max_attempts)s::integer, 0,
-           %(request_id)s::text, %(now)s
+           request_id, %(now)s
     FROM unnest(%(ids)b::uuid[], %(names)b::text[], %(keys)b::text[], %(payloads)b::text[], %(priorities)b::integer[],
-                %(starts)b::timestamptz[]) AS row (id, name, key, payload, priority, not_before)
+                %(starts)b::timestamptz[], %(requests)b::text[])
+         AS row (id, name, key, payload, priority, not_before, request_id)
     ON CONFLICT (name, key) DO NOTHING
 """
 _WAITING_CONDITION = """

@@ -26,7 +26,8 @@ from backend.core.settings import get_settings
 
 BATCH = 20
 TOGETHER = 100
-"""Jobs that are claimed at once, one by one and where a handler takes many."""
+MIXED = 250
+"""Jobs that are claimed at once: one by one, where a handler takes many of one request, and many of any."""
 LONGEST_TURN_S = 60.0
 PRUNE_EVERY_S = 3600
 PRUNED_AT_ONCE = 50_000
@@ -142,7 +143,7 @@ def run_batch(name: str, *, end: float = math.inf) -> int:
     """
     engine = engine_for("zw_worker")
     with transaction(engine) as session:
-        batch = jobs.claim(session, name, limit=TOGETHER if jobs.batch_handler_of(name) else BATCH)
+        batch = jobs.claim(session, name, limit=_at_once(name))
     with LeaseKeeper(batch) as keeper:
         left = run_together(name, batch) if time.monotonic() <= end else batch
         for position, job in enumerate(left):
@@ -156,32 +157,53 @@ def run_batch(name: str, *, end: float = math.inf) -> int:
     return len(batch)
 
 
+def _at_once(name: str) -> int:
+    if jobs.mixed_handler_of(name):
+        return MIXED
+    return TOGETHER if jobs.batch_handler_of(name) else BATCH
+
+
 def run_together(name: str, batch: Sequence[jobs.Claimed]) -> list[jobs.Claimed]:
-    """Make first attempts in one transaction for each request that asked for them, where a handler takes many.
+    """Make first attempts in one transaction for each request that asked for them, where a handler takes many; in one
+    for all of them, where it takes those of any request.
 
     Gives the jobs that are still to be run. A job that kills its worker costs its batch-mates one attempt, once: later
     attempts are made one by one.
     """
-    handler = jobs.batch_handler_of(name)
-    if handler is None:
-        return list(batch)
+    mixed, handler = jobs.mixed_handler_of(name), jobs.batch_handler_of(name)
     first = [job for job in batch if job.attempts == 0]
-    for request_id, asked in groupby(first, key=lambda job: job.request_id or ""):
-        with log_context(job=name, request_id=request_id):
-            with transaction(engine_for("zw_worker")) as session:
-                started = jobs.start_many(session, list(asked))
-            if not _done_together(handler, started):
-                for job in started:
-                    with log_context(job_id=str(job.id)):
-                        run_started(job)
+    if mixed is not None:
+        if first:
+            with log_context(job=name):
+                _try_together(mixed, first)
+    elif handler is not None:
+        for request_id, asked in groupby(first, key=lambda job: job.request_id or ""):
+            with log_context(job=name, request_id=request_id):
+                _try_together(_of_payloads(handler), list(asked))
+    else:
+        return list(batch)
     return [job for job in batch if job.attempts > 0]
 
 
-def _done_together(handler: jobs.BatchHandler, started: Sequence[jobs.Claimed]) -> bool:
+def _of_payloads(handler: jobs.BatchHandler) -> jobs.MixedHandler:
+    return lambda session, batch: handler(session, [job.payload for job in batch])
+
+
+def _try_together(handler: jobs.MixedHandler, asked: Sequence[jobs.Claimed]) -> None:
+    """In one transaction; where that fails, one by one."""
+    with transaction(engine_for("zw_worker")) as session:
+        started = jobs.start_many(session, asked)
+    if not _done_together(handler, started):
+        for job in started:
+            with log_context(job_id=str(job.id), request_id=job.request_id or ""):
+                run_started(job)
+
+
+def _done_together(handler: jobs.MixedHandler, started: Sequence[jobs.Claimed]) -> bool:
     """Whether all are done, or dead for a reason of their own. False: nothing was changed."""
     try:
         with Session(engine_for("zw_worker")) as session:
-            refused = handler(session, [job.payload for job in started])
+            refused = handler(session, started)
             if not jobs.finish_many(session, [job for place, job in enumerate(started) if place not in refused]):
                 return False
             for place, reason in sorted(refused.items()):

@@ -28,7 +28,7 @@ from bench.sync_ours import Ours, ours
 
 TUNING, TEST, PACED = "tuning", "test", "paced"
 """Seeds of entries: what sides are tuned on, what they are judged by, and what is pushed at a pace."""
-WARM_UP = 400
+WARM_UP = 1000
 """Entries before each round, which make connections and fill caches: two batches for each worker."""
 TARGETS = {
     "vs_splink": 3.0,
@@ -42,7 +42,7 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What our side came to over one population: entries a second in each round, and how right the last was."""
+    """What our side came to over one population: entries a second in each round, and how right the first was."""
 
     entries_per_s: list[float]
     accuracy: Accuracy
@@ -57,18 +57,18 @@ def check(stack: OwnStack, total: int, said: argparse.Namespace, drop: Path, *, 
         loaded = product.load(drop)
         print(f"  {total:,} people imported: {loaded['accepted'] / loaded['seconds']:,.0f} rows/s", flush=True)
         entries = labelled(TEST, entries=said.entries, total=total)
-        documents = [_round(product, side, entries, number, total) for number in range(said.rounds)][-1]
-        links = product.links(documents)
+        documents = [_round(product, side, number, said.entries, total) for number in range(said.rounds)]
+        links = product.links(documents[0])
         _report(total, product, links, entries)
         found = judge([link for _, link in links], entries)
         timed = paced(stack, side, _paced_entries(said, total), rate=said.pace) if pace else None
         return Checked(product.entries_per_s, found, timed)
 
 
-def _round(product: Product, side: Ours, entries: Sequence[Labelled], number: int, total: int) -> list[str]:
-    """The entries again as new documents; the first to be checked are others."""
+def _round(product: Product, side: Ours, number: int, entries: int, total: int) -> list[str]:
+    """Other people each round: who is there already is a duplicate. The first to be checked warm up."""
     product.push(side, labelled(f"warm {number}", entries=WARM_UP, total=total))
-    documents = product.push(side, entries)
+    documents = product.push(side, labelled(f"{TEST} {number}" if number else TEST, entries=entries, total=total))
     product.settle()
     product.check()
     return documents

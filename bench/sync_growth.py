@@ -88,10 +88,10 @@ _MAKE = """
 _FILL = (
     """
     INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
-                          account_id, device_id, created_at, updated_at)
+                          name_year_index, name_address_index, account_id, device_id, created_at, updated_at)
     SELECT made.id, 'person', grid_id, 1, op, false, json_build_object('grid_id', grid_id), sealed,
-           uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), account_id,
-           author.id, now(), now()
+           uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()),
+           uuid_send(gen_random_uuid()), uuid_send(gen_random_uuid()), account_id, author.id, now(), now()
     FROM made, (SELECT account_id, id FROM device LIMIT 1) AS author
     """,
     """

@@ -62,6 +62,7 @@ def _batch(rows: Sequence[Row], grid_id: str, author: tuple[UUID, UUID]) -> Valu
         "id_indexes": [os.urandom(16) for _ in rows],
         "phone_indexes": [os.urandom(16) for _ in rows],
         "block_indexes": [os.urandom(16) for _ in rows],
+        "name_indexes": [os.urandom(16) for _ in rows],
         "fingerprints": [os.urandom(32) for _ in rows],
         "jobs": [new_id() for _ in rows],
         "keys": [f"document:{document_id}:1" for document_id in ids],
@@ -140,12 +141,12 @@ def pull(address: str, grids: Sequence[str], *, limit: int, pages: int) -> float
 _WRITES = (
     """
     INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
-                          account_id, device_id, created_at, updated_at)
+                          name_year_index, name_address_index, account_id, device_id, created_at, updated_at)
     SELECT id, 'person', %(grid)s, 1, op, false, CAST(body AS json), sealed, id_index, phone_index, block_index,
-           %(account)s, %(device)s, %(now)s, %(now)s
+           name_index, name_index, %(account)s, %(device)s, %(now)s, %(now)s
     FROM unnest(%(ids)b::uuid[], %(ops)b::uuid[], %(bodies)b::text[], %(sealed)b::bytea[], %(id_indexes)b::bytea[],
-                %(phone_indexes)b::bytea[], %(block_indexes)b::bytea[])
-         AS row (id, op, body, sealed, id_index, phone_index, block_index)
+                %(phone_indexes)b::bytea[], %(block_indexes)b::bytea[], %(name_indexes)b::bytea[])
+         AS row (id, op, body, sealed, id_index, phone_index, block_index, name_index)
     """,
     """
     INSERT INTO document_version (document_id, version, op, grid_id, deleted, body, sealed, account_id, device_id,

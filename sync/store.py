@@ -175,6 +175,8 @@ def write_versions(
         "id_indexes": [row.indexes.id_index for row in rows],
         "phone_indexes": [row.indexes.phone_index for row in rows],
         "block_indexes": [row.indexes.block_index for row in rows],
+        "name_years": [row.indexes.name_year_index for row in rows],
+        "name_addresses": [row.indexes.name_address_index for row in rows],
         "link_indexes": [row.indexes.link_index for row in rows],
         "natural_keys": [row.indexes.natural_key for row in rows],
         "h3_cells": [row.indexes.h3_cell for row in rows],
@@ -266,20 +268,24 @@ _WRITE_VERSIONS = """
             %(ids)b::uuid[], %(last)b::boolean[], %(kinds)b::text[], %(grids)b::text[], %(versions)b::integer[],
             %(ops)b::uuid[], %(deleted)b::boolean[], %(captured)b::timestamptz[], %(bodies)b::text[],
             %(sealed)b::bytea[], %(id_indexes)b::bytea[], %(phone_indexes)b::bytea[], %(block_indexes)b::bytea[],
-            %(link_indexes)b::bytea[], %(natural_keys)b::text[], %(h3_cells)b::text[]
+            %(name_years)b::bytea[], %(name_addresses)b::bytea[], %(link_indexes)b::bytea[], %(natural_keys)b::text[],
+            %(h3_cells)b::text[]
         ) AS row (id, last, kind, grid_id, version, op, deleted, captured_at, body, sealed, id_index, phone_index,
-                  block_index, link_index, natural_key, h3_cell)
+                  block_index, name_year_index, name_address_index, link_index, natural_key, h3_cell)
     ), written AS (
         INSERT INTO document (id, kind, grid_id, version, op, deleted, body, sealed, id_index, phone_index, block_index,
-                              link_index, natural_key, h3_cell, account_id, device_id, captured_at, created_at,
-                              updated_at)
+                              name_year_index, name_address_index, link_index, natural_key, h3_cell, account_id,
+                              device_id, captured_at, created_at, updated_at)
         SELECT id, kind, grid_id, version, op, deleted, CAST(body AS json), sealed, id_index, phone_index, block_index,
-               link_index, natural_key, h3_cell, %(account)s::uuid, %(device)s::uuid, captured_at, %(now)s, %(now)s
+               name_year_index, name_address_index, link_index, natural_key, h3_cell, %(account)s::uuid,
+               %(device)s::uuid, captured_at, %(now)s, %(now)s
         FROM given WHERE last
         ON CONFLICT (id) DO UPDATE SET
             grid_id = excluded.grid_id, version = excluded.version, op = excluded.op, deleted = excluded.deleted,
             body = excluded.body, sealed = excluded.sealed, id_index = excluded.id_index,
-            phone_index = excluded.phone_index, block_index = excluded.block_index, link_index = excluded.link_index,
+            phone_index = excluded.phone_index, block_index = excluded.block_index,
+            name_year_index = excluded.name_year_index, name_address_index = excluded.name_address_index,
+            link_index = excluded.link_index,
             natural_key = excluded.natural_key, h3_cell = excluded.h3_cell, account_id = excluded.account_id,
             device_id = excluded.device_id, captured_at = excluded.captured_at, updated_at = excluded.updated_at
     )

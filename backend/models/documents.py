@@ -18,9 +18,10 @@ from backend.models.base import Json, SQLModel, datetime, enum_field, json_field
 class Document(SQLModel, table=True):
     """The server's current version of one record. `version` is its `rev`; `op` names this version.
 
-    Blind indexes: `id_index` (id type and number), `phone_index`, `block_index` (birth date and surname). For kinds
-    without personal keys `natural_key` is the house code, USCC or component id. `h3_cell` is the H3 cell at
-    resolution 9 of the location of kinds whose place is not personal. `merged_into` names the record that this one was
+    Blind indexes: `id_index` (id type and number), `phone_index`, `block_index` (birth date and surname),
+    `name_year_index` and `name_address_index` (`backend.services.blocking`). For kinds without personal keys
+    `natural_key` is the house code, USCC or component id. `h3_cell` is the H3 cell at resolution 9
+    of the location of kinds whose place is not personal. `merged_into` names the record that this one was
     found to be a duplicate of; it counts only while this one is deleted. `link_index` is a blind index too: of the
     record that a soft reference names, and of a record's own id where it can be named (`LINKS`, services/records.py).
     """
@@ -45,6 +46,8 @@ class Document(SQLModel, table=True):
     id_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
     phone_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
     block_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    name_year_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
+    name_address_index: bytes | None = Field(default=None, sa_type=LargeBinary, index=True)
     link_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     natural_key: str | None = Field(default=None, max_length=64)
     h3_cell: str | None = Field(default=None, max_length=16)

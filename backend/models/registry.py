@@ -86,7 +86,8 @@ class ImportProgress(SQLModel, table=True):
 
 class BusinessRecord(SQLModel, table=True):
     """One row of a snapshot. `record_key` is the house code, USCC or component id; for people the hex blind index
-    of id type and number. `phone_index` and `block_index` as in `Document`. `body` holds what is not personal.
+    of id type and number. `phone_index`, `block_index`, `name_year_index` and `name_address_index` as in
+    `Document`. `body` holds what is not personal.
 
     `content_digest` is a keyed hash of all fields: it tells a record that changed from one that did not, as two
     ciphertexts of one content differ. Rows from before it was kept have none, and count as changed. `sealed_in` is the
@@ -98,6 +99,8 @@ class BusinessRecord(SQLModel, table=True):
         Index("uq_business_record_snapshot_id_record_key", "snapshot_id", "record_key", unique=True),
         Index("ix_business_record_snapshot_id_phone_index", "snapshot_id", "phone_index"),
         Index("ix_business_record_snapshot_id_block_index", "snapshot_id", "block_index"),
+        Index("ix_business_record_snapshot_id_name_year_index", "snapshot_id", "name_year_index"),
+        Index("ix_business_record_snapshot_id_name_address_index", "snapshot_id", "name_address_index"),
     )
 
     id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity(always=True)], primary_key=True)
@@ -108,5 +111,7 @@ class BusinessRecord(SQLModel, table=True):
     sealed: bytes | None = sealed_field(default=None)
     phone_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     block_index: bytes | None = Field(default=None, sa_type=LargeBinary)
+    name_year_index: bytes | None = Field(default=None, sa_type=LargeBinary)
+    name_address_index: bytes | None = Field(default=None, sa_type=LargeBinary)
     content_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
     sealed_in: UUID | None = None

@@ -7,7 +7,7 @@ where it came from, because an action that was done must be in the trail.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,9 +40,18 @@ def record(
 
 
 def record_many(
-    session: Session, *, actor: str, action: str, object_type: str, entries: list[tuple[str, dict[str, Any]]]
+    session: Session,
+    *,
+    actor: str,
+    action: str,
+    object_type: str,
+    entries: list[tuple[str, dict[str, Any]]],
+    requests: Sequence[str | None] | None = None,
 ) -> None:
-    """Append entries of one action with one statement; each is an object id and its detail."""
+    """Append entries of one action with one statement; each is an object id and its detail.
+
+    `requests` are the ids of the requests they come from, where these are not all that of the context.
+    """
     if not entries:
         return
     moment = now()
@@ -56,7 +65,7 @@ def record_many(
             "actor": actor,
             "action": action,
             "object_type": object_type,
-            "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+            "requests": requests or [structlog.contextvars.get_contextvars().get("request_id")] * len(entries),
             "ids": [new_id() for _ in entries],
             "objects": [_lawful(action, "object_id", object_id) for object_id, _ in entries],
             "details": [msgspec.json.encode(_lawful_detail(action, detail)).decode() for _, detail in entries],
@@ -85,6 +94,7 @@ def _lawful(action: str, name: str, value: Any) -> Any:
 _INSERT = """
     INSERT INTO audit_entry (id, at, actor, action, object_type, object_id, request_id, detail)
     SELECT entry.id, %(at)s, %(actor)s::text, %(action)s::text, %(object_type)s::text, entry.object_id,
-           %(request_id)s::text, CAST(entry.detail AS json)
-    FROM unnest(%(ids)b::uuid[], %(objects)b::text[], %(details)b::text[]) AS entry (id, object_id, detail)
+           entry.request_id, CAST(entry.detail AS json)
+    FROM unnest(%(ids)b::uuid[], %(objects)b::text[], %(details)b::text[], %(requests)b::text[])
+         AS entry (id, object_id, detail, request_id)
 """

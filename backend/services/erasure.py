@@ -349,7 +349,8 @@ _BURY = text(
     WITH buried AS (
         UPDATE document d SET
             version = d.version + 1, op = given.op, deleted = true, body = '{}', sealed = NULL, id_index = NULL,
-            phone_index = NULL, block_index = NULL, link_index = NULL, natural_key = NULL, h3_cell = NULL,
+            phone_index = NULL, block_index = NULL, name_year_index = NULL, name_address_index = NULL,
+            link_index = NULL, natural_key = NULL, h3_cell = NULL,
             account_id = NULL, device_id = NULL, captured_at = NULL, updated_at = :now
         FROM unnest(CAST(:ids AS uuid[]), CAST(:ops AS uuid[])) AS given (id, op)
         WHERE d.id = given.id AND NOT (d.deleted AND d.sealed IS NULL AND d.body::text = '{}' AND d.device_id IS NULL)

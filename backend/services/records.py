@@ -1,7 +1,7 @@
 """From a record's fields to its row and back: what is public, what is sealed, and what can be searched blindly."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from backend.core.enums import Kind
 from backend.kinds import KINDS, Document, Identity, KindSpec, identity_of
 from backend.kinds.base import PUBLIC_KEYS
 from backend.kinds.geodesy import SCALE
+from backend.services.blocking import name_address_index, name_year_index
 from backend.services.sealing import Path, Shares, Subject, Vault, entries_of, human
 
 H3_RESOLUTION = 9
@@ -26,11 +27,13 @@ COMPOUND_SURNAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Indexes:
-    """What a row can be found by. The three blind ones are keyed hashes; see `KeyRing.blind_index`."""
+    """What a row can be found by. The blind ones are keyed hashes; see `KeyRing.blind_index`, and `blocking`."""
 
     id_index: bytes | None = None
     phone_index: bytes | None = None
     block_index: bytes | None = None
+    name_year_index: bytes | None = None
+    name_address_index: bytes | None = None
     link_index: bytes | None = None
     natural_key: str | None = None
     h3_cell: str | None = None
@@ -140,12 +143,18 @@ def indexes(kind: Kind, fields: Document, document_id: UUID | None = None) -> In
     cell = cell_of(fields.get("location")) if "location" in spec.public else None
     if not spec.subject_is_human:
         return Indexes(natural_key=natural, h3_cell=cell, link_index=link_index(kind, fields, document_id))
-    identity = identity_of(fields)
+    return replace(human_indexes(fields), link_index=link_index(kind, fields, document_id))
+
+
+def human_indexes(fields: Document) -> Indexes:
+    """What a human can be found by, in a collected record and in a department's."""
+    identity, name, birth_date = identity_of(fields), fields.get("name"), fields.get("birth_date")
     return Indexes(
         id_index=id_index(identity) if identity else None,
         phone_index=phone_index(fields.get("phone")),
-        block_index=block_index(fields.get("name"), fields.get("birth_date")),
-        link_index=link_index(kind, fields, document_id),
+        block_index=block_index(name, birth_date),
+        name_year_index=name_year_index(name, birth_date),
+        name_address_index=name_address_index(name, fields.get("registered_address")),
     )
 
 

@@ -1,4 +1,4 @@
-"""Business records: importing what departments hand over, and finding a record by what an entry says.
+"""Business records: importing what departments hand over, and finding a record by its key (`population` for people).
 
 Readers always see the current snapshot of a dataset, whole. What belongs to an erased person is missing from it.
 """
@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from backend import jobs
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import ImportState, LoadMode
 from backend.core.errors import NotFound
@@ -33,7 +34,6 @@ from backend.services.sealing import Vault, erased_among, place, subjects_in
 
 IMPORT_JOB = "registry.import"
 FORGET_JOB = "registry.forget_upload"
-PEOPLE = "population"
 WAIT = timedelta(seconds=15)
 """After which changes look again whether the load before them has ended."""
 
@@ -53,15 +53,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class PersonKeys:
-    """What is known of a person, as blind indexes (`backend.services.records`); any of them may be unknown."""
-
-    id_index: bytes | None = None
-    phone_index: bytes | None = None
-    block_index: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CurrentSnapshot:
     """Which snapshot of a dataset readers see now."""
 
@@ -74,11 +65,7 @@ class CurrentSnapshot:
 
 def current_snapshots(session: Session) -> dict[str, CurrentSnapshot]:
     """The current snapshot of each dataset that has one."""
-    rows = session.exec(
-        select(Dataset.code, Snapshot.id, Snapshot.taken_at).join(
-            Snapshot, col(Snapshot.id) == Dataset.current_snapshot_id
-        )
-    )
+    rows = statements.rows(session, _CURRENT)
     return {code: CurrentSnapshot(snapshot_id, taken_at) for code, snapshot_id, taken_at in rows}
 
 
@@ -87,13 +74,13 @@ def find_by_keys(session: Session, dataset_code: str, keys: Sequence[str]) -> di
     if not keys:
         return {}
     rows = session.connection().execute(_BY_KEYS, {"dataset": dataset_code, "keys": sorted(set(keys))})
-    return {found.record_key: found for found, _, _ in _opened(session, rows)}
+    return {found.record_key: found for found in _opened(session, rows)}
 
 
 def find_in_snapshot(session: Session, snapshot_id: UUID, keys: Sequence[str]) -> dict[str, Found]:
     """As `find_by_keys` in any snapshot that still has its records."""
     rows = session.connection().execute(_IN_SNAPSHOT, {"snapshot": snapshot_id, "keys": sorted(set(keys))})
-    return {found.record_key: found for found, _, _ in _opened(session, rows)}
+    return {found.record_key: found for found in _opened(session, rows)}
 
 
 def has_records(session: Session, snapshot_id: UUID) -> bool:
@@ -102,40 +89,8 @@ def has_records(session: Session, snapshot_id: UUID) -> bool:
     return session.exec(query).first() is not None
 
 
-def find_people(
-    session: Session,
-    *,
-    id_index: bytes | None = None,
-    phone_index: bytes | None = None,
-    block_index: bytes | None = None,
-) -> list[Found]:
-    """All people of the population dataset that share at least one of these keys."""
-    return find_candidates(session, [PersonKeys(id_index, phone_index, block_index)])[0]
-
-
-def find_candidates(session: Session, wanted: Sequence[PersonKeys]) -> list[list[Found]]:
-    """As `find_people` for many at once, with one query: a list for each, in the order asked, by record key."""
-    ids = {keys.id_index.hex() for keys in wanted if keys.id_index}
-    phones = {keys.phone_index for keys in wanted if keys.phone_index}
-    blocks = {keys.block_index for keys in wanted if keys.block_index}
-    if not (ids or phones or blocks):
-        return [[] for _ in wanted]
-    asked = {"dataset": PEOPLE, "keys": sorted(ids), "phones": sorted(phones), "blocks": sorted(blocks)}
-    rows = session.connection().execute(_CANDIDATES, asked)
-    found = sorted(_opened(session, rows), key=lambda one: one[0].record_key)
-    return [[record for record, phone, block in found if _shares(keys, record, phone, block)] for keys in wanted]
-
-
-def _shares(keys: PersonKeys, record: Found, phone: bytes | None, block: bytes | None) -> bool:
-    return (
-        (keys.id_index is not None and keys.id_index.hex() == record.record_key)
-        or (keys.phone_index is not None and keys.phone_index == phone)
-        or (keys.block_index is not None and keys.block_index == block)
-    )
-
-
-def _opened(session: Session, rows: Iterable[Any]) -> list[tuple[Found, bytes | None, bytes | None]]:
-    """Records with their phone and block index; one read of keys for all."""
+def _opened(session: Session, rows: Iterable[Any]) -> list[Found]:
+    """Records with their fields; one read of keys for all."""
     read = list(rows)
     vault = Vault(session)
     vault.load(subjects_in(bytes(row.sealed) for row in read if row.sealed is not None))
@@ -143,13 +98,8 @@ def _opened(session: Session, rows: Iterable[Any]) -> list[tuple[Found, bytes | 
     for row in read:
         blob = bytes(row.sealed) if row.sealed is not None else None
         parts = vault.open(blob, context=context_of(row.sealed_in, row.record_key))
-        found = Found(row.record_key, row.snapshot_id, row.taken_at, place(dict(row.body), parts))
-        opened.append((found, _bytes(row.phone_index), _bytes(row.block_index)))
+        opened.append(Found(row.record_key, row.snapshot_id, row.taken_at, place(dict(row.body), parts)))
     return opened
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
 
 
 # Importing
@@ -313,35 +263,22 @@ def _upload_key(snapshot_id: UUID) -> str:
     return f"imports/{snapshot_id}"
 
 
-_RECORDS = """
-    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed,
-           r.phone_index, r.block_index
-    FROM dataset d
-    JOIN snapshot s ON s.id = d.current_snapshot_id
-    JOIN business_record r ON r.snapshot_id = d.current_snapshot_id
-    WHERE d.code = :dataset
+_CURRENT = """
+    SELECT CAST(d.code AS text), s.id, s.taken_at FROM dataset d JOIN snapshot s ON s.id = d.current_snapshot_id
 """
 _IN_SNAPSHOT = text(
     """
-    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed,
-           r.phone_index, r.block_index
+    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed
     FROM business_record r JOIN snapshot s ON s.id = r.snapshot_id
     WHERE r.snapshot_id = :snapshot AND r.record_key = ANY(:keys)
     """
 )
-_BY_KEYS = text(f"{_RECORDS} AND r.record_key = ANY(:keys)")
-_CANDIDATES = text(
-    f"""
-    {_RECORDS} AND r.id IN (
-        SELECT id FROM business_record
-        WHERE snapshot_id = (SELECT current_snapshot_id FROM dataset WHERE code = :dataset)
-          AND record_key = ANY(CAST(:keys AS text[]))
-        UNION SELECT id FROM business_record
-        WHERE snapshot_id = (SELECT current_snapshot_id FROM dataset WHERE code = :dataset)
-          AND phone_index = ANY(CAST(:phones AS bytea[]))
-        UNION SELECT id FROM business_record
-        WHERE snapshot_id = (SELECT current_snapshot_id FROM dataset WHERE code = :dataset)
-          AND block_index = ANY(CAST(:blocks AS bytea[]))
-    )
+_BY_KEYS = text(
+    """
+    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed
+    FROM dataset d
+    JOIN snapshot s ON s.id = d.current_snapshot_id
+    JOIN business_record r ON r.snapshot_id = d.current_snapshot_id
+    WHERE d.code = :dataset AND r.record_key = ANY(:keys)
     """
 )

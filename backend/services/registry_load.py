@@ -170,10 +170,15 @@ def _copy(session: Session, snapshot_id: UUID, rows: Sequence[RecordRow]) -> Non
     driver = session.connection().connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(["uuid", "text", "int4", "text", "bytea", "bytea", "bytea", "bytea"])
+        copy.set_types(["uuid", "text", "int4", "text", *["bytea"] * 6])
         for row in rows:
-            indexes = (row.phone_index, row.block_index, row.content_digest)
-            copy.write_row((snapshot_id, row.record_key, row.line, row.body, row.sealed, *indexes))
+            copy.write_row((snapshot_id, row.record_key, row.line, row.body, row.sealed, *_digests(row)))
+
+
+def _digests(row: RecordRow) -> tuple[bytes | None, ...]:
+    found = row.indexes
+    blocks = (found.block_index, found.name_year_index, found.name_address_index)
+    return (found.phone_index, *blocks, row.content_digest)
 
 
 def _check_yield(tally: _Tally) -> None:
@@ -251,8 +256,8 @@ def _reason(bad: Rejected) -> dict[str, Any]:
 
 
 _COPY = (
-    "COPY business_record (snapshot_id, record_key, line, body, sealed, phone_index, block_index, content_digest) "
-    "FROM STDIN (FORMAT BINARY)"
+    "COPY business_record (snapshot_id, record_key, line, body, sealed, phone_index, block_index, name_year_index, "
+    "name_address_index, content_digest) FROM STDIN (FORMAT BINARY)"
 )
 _PURGE = text(
     """

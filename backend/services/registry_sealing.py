@@ -15,11 +15,13 @@ from backend.core import statements
 from backend.core.crypto import key_ring
 from backend.core.db import transaction
 from backend.kinds import identity_of
-from backend.services.records import block_index, id_index, phone_index
+from backend.services.records import Indexes, human_indexes, id_index
 from backend.services.registry_specs import DatasetSpec
 from backend.services.sealing import INSERT_KEYS, Part, Subject, Vault, erased_among, human
 
 Fields = dict[str, Any]
+
+NO_INDEXES = Indexes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,7 @@ class RecordRow:
     line: int
     body: str
     sealed: bytes | None
-    phone_index: bytes | None
-    block_index: bytes | None
+    indexes: Indexes
     content_digest: bytes
 
 
@@ -102,8 +103,7 @@ def seal_records(vault: Vault, spec: DatasetSpec, snapshot_id: UUID, records: Se
             line=record.line,
             body=msgspec.json.encode(body).decode(),
             sealed=vault.seal(parts, context=context_of(snapshot_id, record.key)),
-            phone_index=phone_index(record.fields.get("phone")) if people else None,
-            block_index=block_index(record.fields.get("name"), record.fields.get("birth_date")) if people else None,
+            indexes=human_indexes(record.fields) if people else NO_INDEXES,
             content_digest=content_digest(spec, record.fields),
         )
         for record, (body, parts) in zip(records, parted, strict=True)

@@ -21,6 +21,7 @@ from backend.core.crypto import Undecipherable, key_ring
 from backend.core.db import engine_for
 from backend.core.ids import new_id
 from backend.services import sealing
+from backend.services.blocking import name_year_index
 from backend.services.records import block_index, phone_index
 from backend.services.sealing import Vault
 from bench.canary import files, records
@@ -198,8 +199,10 @@ def _indexes(one: Identity) -> dict[str, bytes]:
     phone = phone_index(one.phone)
     assert block is not None
     assert phone is not None
+    year = name_year_index(one.name, one.birth_date)
+    assert year is not None
     number = key_ring().blind_index("id_number", "citizen_id", one.id_number)
-    return {"number": number, "phone": phone, "name and birth date": block}
+    return {"number": number, "phone": phone, "name and birth date": block, "name and year": year}
 
 
 def _strangers_changed(before: Opened, after: Opened, related: set[Key], one: Identity) -> Iterator[str]:

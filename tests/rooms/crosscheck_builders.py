@@ -93,6 +93,8 @@ class Entries:
                 id_index=indexes.id_index,
                 phone_index=indexes.phone_index,
                 block_index=indexes.block_index,
+                name_year_index=indexes.name_year_index,
+                name_address_index=indexes.name_address_index,
                 natural_key=indexes.natural_key,
                 h3_cell=indexes.h3_cell,
                 created_at=moment,

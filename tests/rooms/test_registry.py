@@ -17,7 +17,8 @@ from backend.kinds import identity_of
 from backend.models import BusinessRecord, Dataset, Snapshot
 from backend.seed import synthetic
 from backend.seed.drops import bad_rows, flat, write_drops
-from backend.services import records, registry, registry_load
+from backend.services import population, records, registry, registry_load
+from backend.services.records import Indexes
 from backend.services.registry_specs import SPECS
 from backend.services.sealing import destroy_keys, human, open_value, seal_value
 from tests.tables import FORMATS, PACKED
@@ -48,14 +49,8 @@ def load(session: Session, dataset: str, path: Path) -> Snapshot:
     return registry.import_path(session, dataset, path, actor="test")
 
 
-def keys_of(person: dict[str, Any]) -> registry.PersonKeys:
-    identity = identity_of(person)
-    assert identity is not None
-    return registry.PersonKeys(
-        records.id_index(identity),
-        records.phone_index(person["phone"]),
-        records.block_index(person["name"], person["birth_date"]),
-    )
+def keys_of(person: dict[str, Any]) -> Indexes:
+    return records.human_indexes(person)
 
 
 @pytest.mark.parametrize("dataset", sorted(SPECS))
@@ -274,7 +269,7 @@ def test_who_was_erased_is_not_imported_again(session: Session, drop: Drop) -> N
     snapshot = load(session, "population", drop(lines_of("population", range(4))))
     assert (snapshot.accepted, snapshot.rejected) == (3, 1)
     assert snapshot.reasons == [{"line": 4, "column": "证件号码", "code": "erased"}]
-    assert registry.find_people(session, id_index=records.id_index(identity)) == []
+    assert population.find_person(session, Indexes(id_index=records.id_index(identity))) == []
     rejects = b"".join(registry.rejects_of(session, snapshot.id, actor="test")).decode()
     assert "erased" in rejects
     assert people[2]["name"] not in rejects
@@ -323,7 +318,7 @@ def test_who_is_in_a_file_that_is_being_loaded_can_be_written_about_meanwhile(da
         assert (snapshot.state, snapshot.accepted) == (ImportState.CURRENT, 10)
     with transaction(engine_for("zw_worker")) as session:
         assert [open_value(session, blob, context=b"meanwhile") for blob in written] == ["核实"]
-        [found] = registry.find_people(session, id_index=records.id_index(identity))
+        [found] = population.find_person(session, Indexes(id_index=records.id_index(identity)))
         assert found.fields == synthetic.person(3)
 
 
@@ -345,15 +340,15 @@ def test_people_are_found_by_any_of_their_keys_each_for_who_asked(session: Sessi
     load(session, "population", drop(lines_of("population", range(60))))
     a, b, c = (synthetic.person(index) for index in (5, 6, 7))
     wanted = [
-        registry.PersonKeys(id_index=keys_of(a).id_index),
-        registry.PersonKeys(phone_index=keys_of(b).phone_index),
-        registry.PersonKeys(block_index=keys_of(c).block_index),
-        registry.PersonKeys(),
+        Indexes(id_index=keys_of(a).id_index),
+        Indexes(phone_index=keys_of(b).phone_index),
+        Indexes(block_index=keys_of(c).block_index),
+        Indexes(),
         keys_of(synthetic.person(99)),
     ]
-    found = registry.find_candidates(session, wanted)
+    found = population.find_people(session, wanted)
     assert [[one.fields for one in some] for some in found] == [[a], [b], [c], [], []]
-    assert [one.fields for one in registry.find_people(session, phone_index=keys_of(b).phone_index)] == [b]
+    assert [one.fields for one in population.find_person(session, Indexes(phone_index=keys_of(b).phone_index))] == [b]
 
 
 def test_what_belongs_to_an_erased_person_is_missing(session: Session, drop: Drop) -> None:
@@ -370,7 +365,7 @@ def test_what_belongs_to_an_erased_person_is_missing(session: Session, drop: Dro
     )
     found = registry.find_by_keys(session, "houses", [home["house_code"]])[home["house_code"]]
     assert found.fields == {name: value for name, value in home.items() if name != "owner"}
-    [person] = registry.find_people(session, id_index=records.id_index(identity))
+    [person] = population.find_person(session, Indexes(id_index=records.id_index(identity)))
     assert person.fields == {"grid_id": home["grid_id"]}
 
 
@@ -402,7 +397,7 @@ def test_a_record_sealed_for_one_row_does_not_open_in_another(session: Session, 
         )
     )
     with pytest.raises(Undecipherable):
-        registry.find_people(session, id_index=keys_of(synthetic.person(0)).id_index)
+        population.find_person(session, Indexes(id_index=keys_of(synthetic.person(0)).id_index))
 
 
 def test_the_reject_file_holds_the_rows_as_they_came_and_no_formula(session: Session, drop: Drop) -> None:

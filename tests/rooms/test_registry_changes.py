@@ -14,7 +14,7 @@ from backend.kinds import identity_of
 from backend.models import BusinessRecord, Dataset, ImportProgress, Job, Snapshot
 from backend.seed import synthetic
 from backend.seed.drops import flat
-from backend.services import records, registry, registry_history, subject_report
+from backend.services import population, records, registry, registry_history, subject_report
 from backend.services.registry_history import SnapshotGone
 from backend.services.registry_schemas import LookUp
 from backend.services.registry_specs import SPECS
@@ -73,7 +73,9 @@ def test_changes_make_a_whole_new_snapshot(session: Session, tmp_path: Path) -> 
     third = change(session, tmp_path, line(0, "又改"))
     assert (third.accepted, third.carried) == (1, 3)
     assert names(session) == {0: "又改", 1: "改名", 2: originals[2], 5: synthetic.person(5)["name"]}
-    found = registry.find_people(session, phone_index=records.phone_index(synthetic.person(2)["phone"]))
+    found = population.find_person(
+        session, records.Indexes(phone_index=records.phone_index(synthetic.person(2)["phone"]))
+    )
     assert [one.fields for one in found] == [synthetic.person(2)]
 
 

@@ -36,7 +36,7 @@ def gazetteer() -> Gazetteer:
 
 
 def scorer() -> Scorer:
-    return Scorer(RULES.likeness, gazetteer())
+    return Scorer(RULES.likeness, gazetteer)
 
 
 @pytest.mark.parametrize(

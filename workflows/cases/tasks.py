@@ -1,12 +1,12 @@
 """Jobs of the case room."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session
 
 from backend import jobs
+from backend.core.logging import log_context
 from workflows.cases import answering, considering, undoing
 
 
@@ -16,15 +16,16 @@ def consider(session: Session, *, verdict_id: str) -> None:
     considering.consider(session, verdict_id=UUID(verdict_id))
 
 
-@jobs.batch_handler("workflows.cases.consider")
-def consider_many(session: Session, payloads: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+@jobs.mixed_handler("workflows.cases.consider")
+def consider_many(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
     """One verdict after the other in one transaction. What is unknown is found out before anything is written."""
     refused: dict[int, str] = {}
-    for place, one in enumerate(payloads):
-        try:
-            considering.consider(session, verdict_id=UUID(one["verdict_id"]))
-        except jobs.Discard as reason:
-            refused[place] = str(reason)
+    for place, job in enumerate(batch):
+        with log_context(job_id=str(job.id), request_id=job.request_id or ""):
+            try:
+                considering.consider(session, verdict_id=UUID(job.payload["verdict_id"]))
+            except jobs.Discard as reason:
+                refused[place] = str(reason)
     return refused
 
 

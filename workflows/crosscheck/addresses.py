@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from backend.services.blocking import value_of
+
 _COMMITTEE = ("居民委员会", "居委会", "居委")
 _PROVINCE = re.compile(r"^([一-鿿]{2,3}省|[一-鿿]{2,5}自治区)")
 _DASH = re.compile(r"(?<=[0-9a-z])[-—–_/~](?=[0-9a-z])")
@@ -20,7 +22,6 @@ _ROOM = re.compile(r"(?<=[0-9a-z])(房间|房号|号房|室号|号室|房|室|�
 _NUMERAL = re.compile(r"[零〇一二三四五六七八九十百]+(?=号|栋|幢|座|单元|层|楼|室|房|巷|弄|期)")
 _NUMBER = re.compile(r"[0-9]+|[a-z]+")
 _UNIT_WORDS = re.compile(r"号|栋|单元|层|楼|巷|弄|期|\|")
-_DIGITS = {"零": 0, "〇": 0} | {digit: value for value, digit in enumerate("一二三四五六七八九", start=1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +103,8 @@ def normalised(text: str) -> str:
     """One writing: NFKC, lower case, no punctuation, 栋 for 幢 and 座, digits for numerals, no word for the room."""
     text = unicodedata.normalize("NFKC", text).lower()
     text = _NOISE.sub("", _DASH.sub("|", text))
-    text = _NUMERAL.sub(lambda match: str(_value_of(match.group())), text)
+    text = _NUMERAL.sub(lambda match: str(value_of(match.group())), text)
     return _ROOM.sub("", _BUILDING.sub("栋", text))
-
-
-def _value_of(numeral: str) -> int:
-    """The value of a numeral below 1000, such as 十二 or 一百零三; digits in a row (一〇三) are read one by one."""
-    if not set(numeral) & {"十", "百"}:
-        return int("".join(str(_DIGITS[character]) for character in numeral))
-    value = digit = 0
-    for character in numeral:
-        if character in "十百":
-            value += (digit or 1) * (10 if character == "十" else 100)
-            digit = 0
-        else:
-            digit = _DIGITS[character]
-    return value + digit
 
 
 def divisions_agree(a: str, b: str) -> bool:

@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import tuple_
+from msgspec.json import decode
 from sqlmodel import Session, col, select
 
+from backend.core import statements
 from backend.core.enums import Kind, ReportState, SourceType
 from backend.kinds import KINDS
-from backend.models import Document, DocumentVersion, Report
+from backend.models import Report
 from backend.services import records, sealing
+from backend.services.sealing import Vault
 from workflows.crosscheck.facts import Entry, Source
 
 MISSING, TOMBSTONE, ERASED = "source_missing", "source_deleted", "source_erased"
@@ -27,12 +29,16 @@ class Loaded:
     refused: dict[Source, str] = field(default_factory=dict)
 
 
-def load(session: Session, sources: Iterable[Source]) -> Loaded:
-    """Read and open the named versions, with a fixed number of statements for any number of sources."""
+def load(session: Session, sources: Iterable[Source], *, vault: Vault | None = None) -> Loaded:
+    """Read and open the named versions, with a fixed number of statements for any number of sources.
+
+    `vault` keeps the keys of those who are documents' subjects, for who comes after.
+    """
     sources = list(sources)
     loaded = Loaded(refused=dict.fromkeys(sources, MISSING))
+    vault = vault or Vault(session)
     for read, wanted in ((_documents, SourceType.DOCUMENT), (_reports, SourceType.REPORT)):
-        for source, found in read(session, [source for source in sources if source.type is wanted]):
+        for source, found in read(session, [source for source in sources if source.type is wanted], vault):
             if isinstance(found, Entry):
                 del loaded.refused[source]
                 loaded.entries.append(found)
@@ -41,24 +47,24 @@ def load(session: Session, sources: Iterable[Source]) -> Loaded:
     return loaded
 
 
-def _documents(session: Session, sources: Sequence[Source]) -> Iterable[tuple[Source, Entry | str]]:
+def _documents(session: Session, sources: Sequence[Source], vault: Vault) -> Iterable[tuple[Source, Entry | str]]:
     if not sources:
         return
-    named = tuple_(col(DocumentVersion.document_id), col(DocumentVersion.version))
-    query = select(DocumentVersion, Document.kind, Document.created_at).join(Document)
-    rows = session.exec(query.where(named.in_([(source.id, source.version) for source in sources]))).all()
-    stored = [records.StoredRow(row.document_id, row.body, row.sealed) for row, _, _ in rows]
-    for (row, code, since), fields in zip(rows, records.open_rows(session, stored), strict=True):
-        source, kind = Source(SourceType.DOCUMENT, row.document_id, row.version), Kind(code)
-        if row.deleted:
+    named = {"ids": [source.id for source in sources], "versions": [source.version for source in sources]}
+    rows = statements.rows(session, _VERSIONS, named)
+    stored = [records.StoredRow(row[0], decode(row[4]), row[5]) for row in rows]
+    opened = records.open_rows(session, stored, vault=vault, fresh=True)
+    for (document_id, version, grid_id, deleted, _, sealed, code, since), fields in zip(rows, opened, strict=True):
+        source, kind = Source(SourceType.DOCUMENT, document_id, version), Kind(code)
+        if deleted:
             yield source, TOMBSTONE
-        elif KINDS[kind].subject_is_human and row.sealed is not None and "name" not in fields:
+        elif KINDS[kind].subject_is_human and sealed is not None and "name" not in fields:
             yield source, ERASED
         else:
-            yield source, Entry(source, kind, row.grid_id, fields, since, moment_of(fields.get("occurred_at")))
+            yield source, Entry(source, kind, grid_id, fields, since, moment_of(fields.get("occurred_at")))
 
 
-def _reports(session: Session, sources: Sequence[Source]) -> Iterable[tuple[Source, Entry | str]]:
+def _reports(session: Session, sources: Sequence[Source], _: Vault) -> Iterable[tuple[Source, Entry | str]]:
     """A citizen's report is checked as an event of the time it was sent in."""
     if not sources:
         return
@@ -93,3 +99,12 @@ def moment_of(text: Any) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else None
+
+
+_VERSIONS = """
+    SELECT v.document_id, v.version, CAST(v.grid_id AS text), v.deleted, CAST(v.body AS text), v.sealed,
+           CAST(d.kind AS text), d.created_at
+    FROM unnest(%(ids)b::uuid[], %(versions)b::integer[]) AS wanted (id, version)
+    JOIN document_version v ON v.document_id = wanted.id AND v.version = wanted.version
+    JOIN document d ON d.id = v.document_id
+"""

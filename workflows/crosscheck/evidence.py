@@ -25,6 +25,8 @@ def parts_of(entry: Entry, decision: Decision, snapshots: Mapping[str, Mapping[s
     """The evidence of one decision as parts of one blob."""
     own, parts = subject_of(entry), []
     record = decision.record.fields if decision.record else {}
+    identity = identity_of(record)
+    theirs = human(identity.id_type, identity.id_number) if identity else None
     for number, item in enumerate(decision.evidence):
         key = f"{number:04}"
         head = {
@@ -38,7 +40,9 @@ def parts_of(entry: Entry, decision: Decision, snapshots: Mapping[str, Mapping[s
         if item.mine is not None:
             parts.append(Part(_subject_at(entry.kind, entry.fields, item, own), (key, "mine"), item.mine))
         if item.theirs is not None:
-            parts.append(Part(_other_subject(entry.kind, record, item, own), (key, "theirs"), item.theirs))
+            other = theirs if item.dataset == POPULATION and theirs else None
+            other = other or _subject_at(entry.kind, record, item, own)
+            parts.append(Part(other, (key, "theirs"), item.theirs))
     return parts
 
 
@@ -48,10 +52,3 @@ def _subject_at(kind: Kind, fields: Mapping[str, Any], item: Evidence, own: Subj
     nested = fields.get(top) if top in KINDS[kind].nested else None
     identity = identity_of(nested) if isinstance(nested, Mapping) else None
     return human(identity.id_type, identity.id_number) if identity else own
-
-
-def _other_subject(kind: Kind, record: Mapping[str, Any], item: Evidence, own: Subject) -> Subject:
-    identity = identity_of(record) if item.dataset == POPULATION else None
-    if identity:
-        return human(identity.id_type, identity.id_number)
-    return _subject_at(kind, record, item, own)

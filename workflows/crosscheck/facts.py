@@ -123,10 +123,12 @@ class Decision:
 
 def value_at(fields: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path such as `owner.name`, None where there is none or it is empty."""
-    value: Any = fields
-    for step in path.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return None if value in ("", [], {}) else value
+    value: Any = fields.get(path)
+    if value is None and "." in path:
+        value = fields
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+    return value if value or value not in ("", [], {}) else None
 
 
 def place_of(fields: Mapping[str, Any]) -> tuple[float, float] | None:

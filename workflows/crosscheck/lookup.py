@@ -7,18 +7,17 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
+from backend.core import statements
 from backend.core.enums import Kind
 from backend.core.errors import Unavailable
-from backend.kinds import identity_of
-from backend.models import Document, EventClass, TerritoryUnit
-from backend.services import records, registry, territory
+from backend.models import Document, EventClass
+from backend.services import population, records, registry, territory
+from backend.services.sealing import Vault
 from workflows.crosscheck.addresses import gazetteer_of
 from workflows.crosscheck.facts import DATASET_OF, Candidate, Entry, Home, Known, Source, place_of
 from workflows.crosscheck.others import neighbours_of, twins_of
-from workflows.crosscheck.ruleset import Compared, Rules
+from workflows.crosscheck.ruleset import Rules
 from workflows.crosscheck.similarity import Scorer
-
-WITH_ADDRESS = (Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION)
 
 SnapshotRef = dict[str, str]
 """A snapshot as a verdict names it: `snapshot_id` and `taken_at`."""
@@ -40,16 +39,19 @@ class Gathered:
     snapshots: Mapping[str, SnapshotRef]
 
 
-def gather(session: Session, entries: Sequence[Entry], rules: Rules) -> Gathered:
+def gather(session: Session, entries: Sequence[Entry], rules: Rules, *, vault: Vault | None = None) -> Gathered:
     """Look up business records, houses, twins, neighbours, grids and classes of all entries.
 
+    `vault` keeps the keys that are read, for the evidence to be sealed with.
     `SnapshotChanged` where a load ended meanwhile: a verdict names the one snapshot that it is based on.
     """
     snapshots = _read_snapshots(session)
-    scorer = Scorer(rules.likeness, gazetteer_of(_units(session) if _of_kind(entries, *WITH_ADDRESS) else ()))
+    scorer = Scorer(rules.likeness, lambda: gazetteer_of(_units(session)))
     homes = _homes(session, entries, scorer)
-    candidates = _people(session, entries, rules, scorer, homes) | _keyed(session, entries, rules, scorer)
-    twins = twins_of(session, entries)
+    people = _People(rules, scorer, homes, vault or Vault(session))
+    indexes = {entry.source: records.indexes(entry.kind, dict(entry.fields)) for entry in entries}
+    candidates = people.candidates(session, entries, indexes) | _keyed(session, entries, indexes, rules, scorer)
+    twins = twins_of(session, entries, indexes)
     neighbours = neighbours_of(session, _of_kind(entries, Kind.EVENT), rules.event)
     classes = _classes(session, entries, rules)
     known = {
@@ -77,8 +79,7 @@ def _read_snapshots(session: Session) -> dict[str, SnapshotRef]:
 
 
 def _units(session: Session) -> tuple[tuple[str, str], ...]:
-    query = select(TerritoryUnit.code, TerritoryUnit.name).order_by(TerritoryUnit.code)
-    return tuple((code, name) for code, name in session.exec(query).all())
+    return tuple((code, name) for code, name in statements.rows(session, _UNITS))
 
 
 def _of_kind(entries: Iterable[Entry], *kinds: Kind) -> list[Entry]:
@@ -110,37 +111,42 @@ def _near(scorer: Scorer, a: str | None, b: str | None) -> float | None:
     return round(scorer.score("address", a, b), 4) if a and b else None
 
 
-def _people(
-    session: Session, entries: Sequence[Entry], rules: Rules, scorer: Scorer, homes: Mapping[Source, Home]
+@dataclass(frozen=True, slots=True)
+class _People:
+    """Finds the population records that people's entries may be about, and compares them."""
+
+    rules: Rules
+    scorer: Scorer
+    homes: Mapping[Source, Home]
+    vault: Vault
+
+    def candidates(
+        self, session: Session, entries: Sequence[Entry], indexes: Mapping[Source, records.Indexes]
+    ) -> dict[Source, list[Candidate]]:
+        """By the id number, else by all other keys (`backend.services.population`)."""
+        people = _of_kind(entries, Kind.PERSON)
+        wanted = [indexes[entry.source] for entry in people]
+        found = population.find_people(session, wanted, vault=self.vault) if people else []
+        return {
+            entry.source: [self._candidate(entry, own, record) for record in some]
+            for entry, own, some in zip(people, wanted, found, strict=True)
+        }
+
+    def _candidate(self, entry: Entry, own: records.Indexes, record: registry.Found) -> Candidate:
+        exact = own.id_index is not None and own.id_index.hex() == record.record_key
+        home = self.homes.get(entry.source)
+        near_home = _near(self.scorer, home.address, record.fields.get("registered_address")) if home else None
+        scores = self.scorer.scores(self.rules.person.compared, entry.fields, record.fields)
+        return Candidate(record.fields, scores, exact, near_home)
+
+
+def _keyed(
+    session: Session,
+    entries: Sequence[Entry],
+    indexes: Mapping[Source, records.Indexes],
+    rules: Rules,
+    scorer: Scorer,
 ) -> dict[Source, list[Candidate]]:
-    """Population records with an entry's id number, phone, or birth date and surname."""
-    people = _of_kind(entries, Kind.PERSON)
-    if not people:
-        return {}
-    found = registry.find_candidates(session, [_person_keys(entry) for entry in people])
-    return {
-        entry.source: [
-            _candidate(entry, record, rules.person.compared, scorer, homes.get(entry.source)) for record in some
-        ]
-        for entry, some in zip(people, found, strict=True)
-    }
-
-
-def _person_keys(entry: Entry) -> registry.PersonKeys:
-    indexes = records.indexes(Kind.PERSON, dict(entry.fields))
-    return registry.PersonKeys(indexes.id_index, indexes.phone_index, indexes.block_index)
-
-
-def _candidate(
-    entry: Entry, record: registry.Found, compared: Mapping[str, Compared], scorer: Scorer, home: Home | None
-) -> Candidate:
-    identity = identity_of(entry.fields)
-    exact = identity is not None and identity == identity_of(record.fields)
-    near_home = _near(scorer, home.address, record.fields.get("registered_address")) if home else None
-    return Candidate(record.fields, scorer.scores(compared, entry.fields, record.fields), exact, near_home)
-
-
-def _keyed(session: Session, entries: Sequence[Entry], rules: Rules, scorer: Scorer) -> dict[Source, list[Candidate]]:
     """The records of houses, organisations and components by their own codes."""
     compared = {
         Kind.HOUSE: rules.house.compared,
@@ -149,7 +155,7 @@ def _keyed(session: Session, entries: Sequence[Entry], rules: Rules, scorer: Sco
     }
     candidates: dict[Source, list[Candidate]] = {}
     for kind, how in compared.items():
-        keys = {entry.source: _natural_key(entry) for entry in _of_kind(entries, kind)}
+        keys = {entry.source: indexes[entry.source].natural_key for entry in _of_kind(entries, kind)}
         wanted = sorted({key for key in keys.values() if key})
         found = registry.find_by_keys(session, DATASET_OF[kind], wanted) if wanted else {}
         for entry in _of_kind(entries, kind):
@@ -158,10 +164,6 @@ def _keyed(session: Session, entries: Sequence[Entry], rules: Rules, scorer: Sco
                 scores = scorer.scores(how, entry.fields, record.fields)
                 candidates[entry.source] = [Candidate(record.fields, scores, exact=True)]
     return candidates
-
-
-def _natural_key(entry: Entry) -> str | None:
-    return records.indexes(entry.kind, dict(entry.fields)).natural_key
 
 
 def _classes(session: Session, entries: Sequence[Entry], rules: Rules) -> set[str]:
@@ -185,3 +187,6 @@ def _uuid(text: Any) -> UUID | None:
         return UUID(str(text)) if text else None
     except ValueError:
         return None
+
+
+_UNITS = "SELECT CAST(code AS text), CAST(name AS text) FROM territory_unit ORDER BY code"

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import h3
-from sqlalchemy import tuple_
 from sqlmodel import Session, col, select
 
+from backend.core import statements
 from backend.core.enums import Kind, ReportState, SourceType
 from backend.models import Document, Report
 from backend.services import records
@@ -23,9 +23,11 @@ RING = 1
 Key = tuple[Kind, bytes | str]
 
 
-def twins_of(session: Session, entries: Sequence[Entry]) -> dict[Source, list[UUID]]:
+def twins_of(
+    session: Session, entries: Sequence[Entry], indexes: Mapping[Source, records.Indexes]
+) -> dict[Source, list[UUID]]:
     """Live documents of the same human, house code, USCC or component id that the server had earlier."""
-    keys = {entry.source: _key(entry) for entry in entries}
+    keys = {entry.source: _key(entry, indexes[entry.source]) for entry in entries}
     table = _documents_by_key(session, {key for key in keys.values() if key})
     twins: dict[Source, list[UUID]] = {}
     for entry in entries:
@@ -35,8 +37,7 @@ def twins_of(session: Session, entries: Sequence[Entry]) -> dict[Source, list[UU
     return twins
 
 
-def _key(entry: Entry) -> Key | None:
-    indexes = records.indexes(entry.kind, dict(entry.fields))
+def _key(entry: Entry, indexes: records.Indexes) -> Key | None:
     value = indexes.id_index or indexes.natural_key
     return (entry.kind, value) if value else None
 
@@ -54,23 +55,18 @@ def _by_time(found: tuple[Key, datetime, UUID]) -> tuple[datetime, UUID]:
 
 
 def _same_human(session: Session, keys: set[Key]) -> Iterable[tuple[Key, datetime, UUID]]:
-    wanted = {value for _, value in keys if isinstance(value, bytes)}
-    query = select(Document.kind, Document.id_index, Document.created_at, Document.id)
-    query = query.where(col(Document.id_index).in_(wanted), col(Document.deleted).is_(False))
-    for kind, id_index, since, document_id in session.exec(query) if wanted else ():
-        if id_index:
-            yield (Kind(kind), bytes(id_index)), since, document_id
+    wanted = sorted({value for _, value in keys if isinstance(value, bytes)})
+    rows = statements.rows(session, _SAME_HUMAN, {"indexes": wanted}) if wanted else ()
+    for kind, id_index, since, document_id in rows:
+        yield (Kind(kind), id_index), since, document_id
 
 
 def _same_code(session: Session, keys: set[Key]) -> Iterable[tuple[Key, datetime, UUID]]:
-    wanted = [key for key in keys if isinstance(key[1], str)]
-    query = select(Document.kind, Document.natural_key, Document.created_at, Document.id)
-    named = tuple_(col(Document.kind), col(Document.natural_key)).in_(wanted)
-    for kind, code, since, document_id in (
-        session.exec(query.where(named, col(Document.deleted).is_(False))) if wanted else ()
-    ):
-        if code:
-            yield (Kind(kind), code), since, document_id
+    wanted = [(kind.value, code) for kind, code in keys if isinstance(code, str)]
+    named = {"kinds": [kind for kind, _ in wanted], "codes": [code for _, code in wanted]}
+    rows = statements.rows(session, _SAME_CODE, named) if wanted else ()
+    for kind, code, since, document_id in rows:
+        yield (Kind(kind), code), since, document_id
 
 
 def neighbours_of(session: Session, events: Sequence[Entry], rules: EventRules) -> dict[Source, list[Neighbour]]:
@@ -141,3 +137,15 @@ def _neighbour(
     if place is None or happened_at is None or known_since is None:
         return None
     return Neighbour(source_type, source_id, fields.get("class_code"), happened_at, known_since, place)
+
+
+_SAME_HUMAN = """
+    SELECT CAST(kind AS text), id_index, created_at, id FROM document
+    WHERE id_index = ANY(%(indexes)b::bytea[]) AND NOT deleted
+"""
+_SAME_CODE = """
+    SELECT CAST(d.kind AS text), CAST(d.natural_key AS text), d.created_at, d.id
+    FROM unnest(%(kinds)b::text[], %(codes)b::text[]) AS wanted (kind, code)
+    JOIN document d ON d.kind = wanted.kind AND d.natural_key = wanted.code
+    WHERE NOT d.deleted
+"""

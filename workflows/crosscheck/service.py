@@ -8,16 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Table, tuple_
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from backend import jobs
+from backend.core import statements
 from backend.core.clock import CITY_TIME, now
-from backend.core.enums import Kind
+from backend.core.enums import Kind, SourceType
 from backend.core.errors import ZhiwangError
 from backend.core.ids import new_id
-from backend.models import RuleSet, Verdict
+from backend.models import RuleSet
 from backend.services import audit
 from backend.services.sealing import Vault
 from workflows.crosscheck.entries import load
@@ -33,6 +32,9 @@ NEXT = "workflows.cases.consider"
 Snapshots = Mapping[str, dict[str, str]]
 """By dataset, the snapshot that a check read: its id and when it was taken."""
 
+Requests = Mapping[Source, str | None]
+"""The ids of the requests that asked for checks."""
+
 
 class NoRuleSet(ZhiwangError):
     """The check waits, and is repeated, until an administrator activates a rule set."""
@@ -46,28 +48,30 @@ class NoRuleSet(ZhiwangError):
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A batch of checks as it is written: what was decided, on which snapshots, by which rules, when, and in which run
-    where it was made again."""
+    where it was made again. `requests` asked for the checks, where they are not all the one of the context."""
 
     decided: Sequence[tuple[Entry, Decision]]
     snapshots: Snapshots
     rule_version: int
     at: datetime
     recheck_id: UUID | None = None
+    requests: Requests | None = None
 
 
-def check(session: Session, sources: Iterable[Source]) -> dict[Source, str]:
+def check(session: Session, sources: Iterable[Source], *, requests: Requests | None = None) -> dict[Source, str]:
     """Check versions of entries against the business records in force, by the active rule set.
 
     Sources that have their verdict already are left as they are. Gives the sources that cannot be checked and why.
     """
     version, rules = active_rules(session)
-    loaded = load(session, _without_verdict(session, sources, version))
+    vault = Vault(session)
+    loaded = load(session, _without_verdict(session, sources, version), vault=vault)
     if not loaded.entries:
         return loaded.refused
-    gathered = gather(session, loaded.entries, rules)
+    gathered = gather(session, loaded.entries, rules, vault=vault)
     at = now().astimezone(CITY_TIME)
     decided = [(entry, decide(entry, gathered.known[entry.source], rules, at=at)) for entry in loaded.entries]
-    write(session, Checked(decided, gathered.snapshots, version, at))
+    write(session, Checked(decided, gathered.snapshots, version, at, requests=requests), vault=vault)
     return loaded.refused
 
 
@@ -86,35 +90,32 @@ def _parsed(rules: bytes) -> Rules:
 
 
 def _without_verdict(session: Session, sources: Iterable[Source], rule_version: int) -> list[Source]:
-    wanted = {(source.type, source.id, source.version): source for source in sources}
-    key = (col(Verdict.source_type), col(Verdict.source_id), col(Verdict.source_version))
-    query = select(*key).where(
-        tuple_(*key).in_(list(wanted)),
-        Verdict.rule_version == rule_version,
-        col(Verdict.superseded_at).is_(None),
-    )
-    done = {(source_type, source_id, version) for source_type, source_id, version in session.exec(query).all()}
-    return [source for key, source in wanted.items() if key not in done]
+    wanted = list(dict.fromkeys(sources))
+    named = {
+        "types": [source.type.value for source in wanted],
+        "ids": [source.id for source in wanted],
+        "versions": [source.version for source in wanted],
+        "rules": rule_version,
+    }
+    rows = statements.rows(session, _IN_FORCE, named)
+    done = {Source(SourceType(source_type), source_id, version) for source_type, source_id, version in rows}
+    return [source for source in wanted if source not in done]
 
 
-def write(session: Session, checked: Checked) -> int:
+def write(session: Session, checked: Checked, *, vault: Vault | None = None) -> int:
     """One statement for all verdicts; gives how many were written. What another run wrote meanwhile stays, with the
     case that follows from it."""
     if not checked.decided:
         return 0
-    vault = Vault(session)
+    vault = vault or Vault(session)
     parts = [parts_of(entry, decision, checked.snapshots) for entry, decision in checked.decided]
     vault.provide(part.subject for some in parts for part in some)
-    common = {"rule_version": checked.rule_version, "created_at": checked.at, "recheck_id": checked.recheck_id}
-    rows = []
-    for (entry, decision), some in zip(checked.decided, parts, strict=True):
-        verdict_id = new_id()
-        evidence = vault.seal(some, context=verdict_id.bytes)
-        rows.append(common | _row(entry, decision, checked.snapshots) | {"id": verdict_id, "evidence": evidence})
-    table: Table = Verdict.__table__  # type: ignore[attr-defined]
-    statement = insert(table).values(rows).on_conflict_do_nothing().returning(table.c.id)
-    written = set(session.connection().execute(statement).scalars())
-    _hand_on(session, [row for row in rows if row["id"] in written])
+    ids = [new_id() for _ in parts]
+    evidence = [vault.seal(some, context=one.bytes) for one, some in zip(ids, parts, strict=True)]
+    rows = statements.rows(session, _WRITE, {**_columns(checked), "ids": ids, "evidence": evidence})
+    written = {verdict_id for (verdict_id,) in rows}
+    made = [(one, *decided) for one, decided in zip(ids, checked.decided, strict=True) if one in written]
+    _hand_on(session, checked, made)
     return len(written)
 
 
@@ -124,38 +125,72 @@ def named(kind: Kind, snapshots: Snapshots) -> dict[str, dict[str, str]]:
     return {read: snapshots[read]} if read in snapshots else {}
 
 
-def _row(entry: Entry, decision: Decision, snapshots: Snapshots) -> dict[str, Any]:
+def _columns(checked: Checked) -> dict[str, Any]:
+    """All values of the verdicts, a list for each column."""
+    entries = [entry for entry, _ in checked.decided]
+    decisions = [decision for _, decision in checked.decided]
+    snapshots = {kind: _json(named(kind, checked.snapshots)) for kind in {entry.kind for entry in entries}}
     return {
-        "source_type": entry.source.type,
-        "source_id": entry.source.id,
-        "source_version": entry.source.version,
-        "kind": entry.kind,
-        "grid_id": entry.grid_id,
-        "verdict": decision.verdict,
-        "findings": [finding.value for finding in decision.findings],
-        "score": decision.score,
-        "snapshots": named(entry.kind, snapshots),
+        "types": [entry.source.type.value for entry in entries],
+        "sources": [entry.source.id for entry in entries],
+        "versions": [entry.source.version for entry in entries],
+        "kinds": [entry.kind.value for entry in entries],
+        "grids": [entry.grid_id for entry in entries],
+        "verdicts": [decision.verdict.value for decision in decisions],
+        "findings": [_json([finding.value for finding in decision.findings]) for decision in decisions],
+        "scores": [decision.score for decision in decisions],
+        "snapshots": [snapshots[entry.kind] for entry in entries],
+        "rules": checked.rule_version,
+        "at": checked.at,
+        "recheck": checked.recheck_id,
     }
 
 
-def _hand_on(session: Session, rows: list[dict[str, Any]]) -> None:
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _hand_on(session: Session, checked: Checked, made: Sequence[tuple[UUID, Entry, Decision]]) -> None:
     """Audit what was written, and ask the case room to consider it."""
+    requests = [checked.requests.get(entry.source) for _, entry, _ in made] if checked.requests else None
     audit.record_many(
         session,
         actor=ACTOR,
         action="checked",
         object_type="verdict",
-        entries=[(str(row["id"]), _audited(row)) for row in rows],
+        entries=[(str(verdict_id), _audited(checked, entry, decision)) for verdict_id, entry, decision in made],
+        requests=requests,
     )
-    jobs.enqueue_many(session, [jobs.NewJob(NEXT, str(row["id"]), {"verdict_id": str(row["id"])}) for row in rows])
+    asked = zip([str(verdict_id) for verdict_id, _, _ in made], requests or [None] * len(made), strict=True)
+    jobs.enqueue_many(session, [jobs.NewJob(NEXT, one, {"verdict_id": one}, request_id=by) for one, by in asked])
 
 
-def _audited(row: Mapping[str, Any]) -> dict[str, str | int]:
-    source: UUID = row["source_id"]
+def _audited(checked: Checked, entry: Entry, decision: Decision) -> dict[str, str | int]:
     return {
-        "source": f"{row['source_type']}:{source}",
-        "source_version": row["source_version"],
-        "rule_version": row["rule_version"],
-        "verdict": row["verdict"],
-        **({"recheck": str(row["recheck_id"])} if row["recheck_id"] else {}),
+        "source": f"{entry.source.type.value}:{entry.source.id}",
+        "source_version": entry.source.version,
+        "rule_version": checked.rule_version,
+        "verdict": decision.verdict.value,
+        **({"recheck": str(checked.recheck_id)} if checked.recheck_id else {}),
     }
+
+
+_IN_FORCE = """
+    SELECT CAST(v.source_type AS text), v.source_id, v.source_version
+    FROM unnest(%(types)b::text[], %(ids)b::uuid[], %(versions)b::integer[]) AS wanted (type, id, version)
+    JOIN verdict v ON v.source_type = wanted.type AND v.source_id = wanted.id AND v.source_version = wanted.version
+    WHERE v.rule_version = %(rules)s AND v.superseded_at IS NULL
+"""
+_WRITE = """
+    INSERT INTO verdict (id, source_type, source_id, source_version, kind, grid_id, rule_version, verdict, findings,
+                         score, snapshots, evidence, created_at, recheck_id)
+    SELECT id, source_type, source_id, source_version, kind, grid_id, %(rules)s, verdict, CAST(findings AS json),
+           score, CAST(snapshots AS json), evidence, %(at)s, %(recheck)s::uuid
+    FROM unnest(%(ids)b::uuid[], %(types)b::text[], %(sources)b::uuid[], %(versions)b::integer[], %(kinds)b::text[],
+                %(grids)b::text[], %(verdicts)b::text[], %(findings)b::text[], %(scores)b::float8[],
+                %(snapshots)b::text[], %(evidence)b::bytea[])
+         AS made (id, source_type, source_id, source_version, kind, grid_id, verdict, findings, score, snapshots,
+                  evidence)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+"""

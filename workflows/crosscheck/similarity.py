@@ -1,31 +1,33 @@
 """How alike two values are, from 0 to 1: names by characters and by sound, numbers by typing errors, addresses by part.
 
-Apart from `rules`, because rapidfuzz and pypinyin are no part of the standard library.
+Apart from `rules`, because rapidfuzz and pinyin are no part of the standard library.
 """
 
-import re
 import unicodedata
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
-from pypinyin import lazy_pinyin
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
+from backend.services.blocking import plain_name, sound_of
 from workflows.crosscheck.addresses import Gazetteer, divisions_agree, is_part_of
 from workflows.crosscheck.facts import value_at
 from workflows.crosscheck.ruleset import Compared, Likeness
-
-_NOT_IN_NAMES = re.compile(r"[\s·•.・‧,，()（）\-]+")
 
 
 class Scorer:
     """Scores by the likeness settings of one rule set, with the division names of one city."""
 
-    def __init__(self, likeness: Likeness, gazetteer: Gazetteer) -> None:
+    def __init__(self, likeness: Likeness, gazetteer: Callable[[], Gazetteer]) -> None:
+        """`gazetteer` is asked for once, when the first two addresses differ."""
         self._likeness = likeness
-        self._gazetteer = gazetteer
+        self._ask = gazetteer
+
+    @cached_property
+    def _gazetteer(self) -> Gazetteer:
+        return self._ask()
 
     def scores(
         self, compared: Mapping[str, Compared], mine: Mapping[str, Any], theirs: Mapping[str, Any]
@@ -34,9 +36,11 @@ class Scorer:
         found: dict[str, float] = {}
         for path, how in compared.items():
             a, b = value_at(mine, path), value_at(theirs, path)
-            foreign = how.method == "id_number" and mine.get("id_type") != theirs.get("id_type")
-            if a is not None and b is not None and not foreign:
-                found[path] = round(self.score(how.method, a, b), 4)
+            if a is None or b is None:
+                continue
+            if how.method == "id_number" and mine.get("id_type") != theirs.get("id_type"):
+                continue
+            found[path] = 1.0 if a == b else round(self.score(how.method, a, b), 4)
         return found
 
     def score(self, method: str, a: Any, b: Any) -> float:
@@ -51,10 +55,10 @@ class Scorer:
         return self._number(plain(a), plain(b))
 
     def _by_character_and_sound(self, a: str, b: str) -> float:
-        a, b = _plain(a), _plain(b)
+        a, b = plain_name(a), plain_name(b)
         if a == b:
             return 1.0
-        sound = fuzz.ratio(_sound(a), _sound(b)) / 100 * self._likeness.homophone
+        sound = fuzz.ratio(sound_of(a), sound_of(b)) / 100 * self._likeness.homophone
         return max(fuzz.ratio(a, b) / 100, sound)
 
     def _number(self, a: str, b: str) -> float:
@@ -78,15 +82,6 @@ class Scorer:
         if a == b:
             return 1.0
         return self._likeness.less_precise if is_part_of(a, b) else 0.0
-
-
-def _plain(text: str) -> str:
-    return _NOT_IN_NAMES.sub("", unicodedata.normalize("NFKC", text)).casefold()
-
-
-@lru_cache(maxsize=8192)
-def _sound(text: str) -> str:
-    return " ".join(lazy_pinyin(text))
 
 
 def _digits(text: str) -> str:

@@ -22,11 +22,12 @@ def crosscheck(session: Session, *, source_type: str, source_id: str, source_ver
         raise jobs.Discard(refused[source])
 
 
-@jobs.batch_handler("workflows.crosscheck")
-def crosscheck_many(session: Session, payloads: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+@jobs.mixed_handler("workflows.crosscheck")
+def crosscheck_many(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
     """Check many versions with as many statements as one takes."""
-    sources = [_source(**one) for one in payloads]
-    refused = service.check(session, sources)
+    sources = [_source(**job.payload) for job in batch]
+    requests = {source: job.request_id for source, job in zip(sources, batch, strict=True)}
+    refused = service.check(session, sources, requests=requests)
     return {place: refused[source] for place, source in enumerate(sources) if source in refused}
 
 

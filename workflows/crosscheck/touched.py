@@ -1,8 +1,8 @@
 """Which entries are to be checked again: those that a new snapshot touches, or those of a scope. A page at a time.
 
 A record that differs between two snapshots touches the entries that share one of its keys before or after: the id
-number, the phone, birth date with surname, or the code. All of it is found in PostgreSQL, on blind indexes. Only the
-version in force of an entry counts: an older one has had its say.
+number, the phone, birth date with surname, one of the two by the name's sound, or the code. All of it is found in
+PostgreSQL, on blind indexes. Only the version in force of an entry counts: an older one has had its say.
 """
 
 from dataclasses import dataclass
@@ -133,7 +133,9 @@ _BOUND = """
 _CHANGED = """
     WITH changed AS MATERIALIZED (
         SELECT record_key, before.phone_index AS phone_before, now.phone_index AS phone_now,
-               before.block_index AS block_before, now.block_index AS block_now
+               before.block_index AS block_before, now.block_index AS block_now,
+               before.name_year_index AS year_before, now.name_year_index AS year_now,
+               before.name_address_index AS address_before, now.name_address_index AS address_now
         FROM (SELECT * FROM business_record
               WHERE snapshot_id = %(old)s AND record_key > %(after)s::text AND record_key <= %(upto)s::text) AS before
         FULL JOIN (SELECT * FROM business_record
@@ -154,5 +156,9 @@ _PEOPLE = """
         UNION SELECT o.id FROM changed c JOIN document o ON o.phone_index = c.phone_before
         UNION SELECT o.id FROM changed c JOIN document o ON o.phone_index = c.phone_now
         UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_before
-        UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_now)
+        UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_now
+        UNION SELECT o.id FROM changed c JOIN document o ON o.name_year_index = c.year_before
+        UNION SELECT o.id FROM changed c JOIN document o ON o.name_year_index = c.year_now
+        UNION SELECT o.id FROM changed c JOIN document o ON o.name_address_index = c.address_before
+        UNION SELECT o.id FROM changed c JOIN document o ON o.name_address_index = c.address_now)
 """
