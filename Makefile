@@ -72,6 +72,10 @@ bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的�
 bench-crosscheck: $(VENV)/.stamp-test ## 数据比对的准确率与速度：对比 Splink、recordlinkage · the cross-check next to Splink and recordlinkage
 	@exec $(PY) -m bench.crosscheck $(ARGS)
 
+.PHONY: bench-recheck
+bench-recheck: $(VENV)/.stamp-test ## 找出新快照涉及的数据要多久 · how long it takes to find the entries that a new snapshot touches
+	@exec $(PY) -m bench.recheck $(ARGS)
+
 COMPILE = $(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet
 extra = $(PY) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$(1)'], sep='\n')"
 

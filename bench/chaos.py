@@ -1,9 +1,10 @@
 """`make chaos FAULTS=n SEED=s`: handhelds push while worker, beat, broker and database are killed; nothing may be lost.
 
 The real API, PostgreSQL, Valkey and Celery, each a process of its own. The same load runs twice: calm, and with the
-faults of `bench.chaos_faults` in random order. Then, by the tables: every pushed version has exactly one verdict and at
-most one case of a rule version, nothing waits or is dead, and what was acknowledged is there. `drain_vs_calm` compares
-the time from the first push until nothing is left to do.
+faults of `bench.chaos_faults` in random order. Meanwhile the population is imported twice, so that entries are checked
+again. Then, by the tables: every pushed version has exactly one verdict in force and at most one open case of a rule
+version, no verdict is older than what the records of today say, nothing waits or is dead, and what was acknowledged is
+there. `drain_vs_calm` compares the time from the first push until nothing is left to do.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from random import Random
 
 from bench.chaos_faults import Faults, Running
+from bench.chaos_imports import Imports
 from bench.chaos_load import Load
 from bench.stack import OwnStack, own_stack, run_module
 from tests.live import Live
@@ -27,7 +29,8 @@ DRAIN_TARGET = 3.0
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run came to. `lost`: pushed versions without a verdict, or acknowledged and not there; `doubled`: further
-    verdicts or cases of the same version and rule version; `stuck`: jobs that wait, run or are dead at the end."""
+    verdicts or cases of the same version and rule version; `stuck`: jobs that wait, run or are dead at the end, and
+    runs that check again and have not ended; `stale`: people whose verdict contradicts the population in force."""
 
     seconds: float
     entries: int
@@ -35,6 +38,12 @@ class Outcome:
     lost: int
     doubled: int
     stuck: int
+    stale: int
+
+    @property
+    def wrong(self) -> int:
+        """Everything that must not be."""
+        return self.lost + self.doubled + self.stuck + self.stale
 
 
 def play(stack: OwnStack, name: str, *, seconds: float, rate: float, faults: int, seed: int) -> Outcome:
@@ -50,10 +59,13 @@ def play(stack: OwnStack, name: str, *, seconds: float, rate: float, faults: int
         live.start_worker()
         live.start_beat()
         with closing(Load(live.url, rate=rate, seconds=seconds)) as load:
+            imports = Imports(live.url, seconds=seconds, met=load.met)
             begun = time.monotonic()
             load.start()
+            imports.start()
             Faults(Running(stack, live), Random(seed)).run(faults, seconds=seconds)
             acknowledged = load.wait()
+            imports.wait()
             _wait_until_idle(stack, name)
             taken = time.monotonic() - begun
         return _judge(stack, name, taken, acknowledged)
@@ -87,7 +99,9 @@ def _judge(stack: OwnStack, name: str, seconds: float, acknowledged: list[str]) 
             cases=number("SELECT count(*) FROM case_file"),
             lost=number(_UNJUDGED) + number(_GONE),
             doubled=number(_DOUBLED_VERDICTS) + number(_DOUBLED_CASES),
-            stuck=number("SELECT count(*) FROM job WHERE state NOT IN ('done', 'cancelled')"),
+            stuck=number("SELECT count(*) FROM job WHERE state NOT IN ('done', 'cancelled')")
+            + number("SELECT count(*) FROM recheck WHERE state <> 'done'"),
+            stale=number(_STALE),
         )
 
 
@@ -106,11 +120,10 @@ def main() -> int:
         print(f"  chaos: {met}", flush=True)
     ratio = met.seconds / calm.seconds
     print(
-        f"RESULT faults={said.faults} lost={met.lost} doubled={met.doubled} stuck={met.stuck} "
+        f"RESULT faults={said.faults} lost={met.lost} doubled={met.doubled} stuck={met.stuck} stale={met.stale} "
         f"drain_vs_calm={ratio:.2f} entries={met.entries} cases={met.cases} calm_s={calm.seconds:.0f}"
     )
-    failed = met.lost + met.doubled + met.stuck + calm.lost + calm.doubled + calm.stuck
-    return 1 if failed or ratio > DRAIN_TARGET or met.entries != calm.entries else 0
+    return 1 if met.wrong or calm.wrong or ratio > DRAIN_TARGET or met.entries != calm.entries else 0
 
 
 _WAITING = "SELECT count(*) FROM job WHERE state IN ('ready', 'running')"
@@ -139,6 +152,16 @@ _DOUBLED_CASES = """
     SELECT coalesce(sum(number - 1), 0) FROM (
         SELECT count(*) AS number FROM case_file WHERE closed_at IS NULL
         GROUP BY source_type, source_id, source_version, rule_version) AS each
+"""
+# Who is on record as he was collected matches; who is not does not, and was not just waved through.
+_STALE = """
+    SELECT count(*) FROM document d
+    JOIN verdict v ON v.source_type = 'document' AND v.source_id = d.id AND v.source_version = d.version
+         AND v.superseded_at IS NULL
+    JOIN dataset s ON s.code = 'population' AND s.current_snapshot_id IS NOT NULL
+    LEFT JOIN business_record r ON r.snapshot_id = s.current_snapshot_id AND r.record_key = encode(d.id_index, 'hex')
+    WHERE d.kind = 'person' AND NOT d.deleted
+      AND CASE WHEN r.id IS NULL THEN v.verdict IN ('match', 'accepted') ELSE v.verdict <> 'match' END
 """
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Load:
         self._pushes = max(1, round(seconds / self._pace))
         self._people = People()
         self._acknowledged: list[str] = []
+        self._met: list[dict[str, Any]] = []
         self._faults: list[BaseException] = []
         self._threads = [threading.Thread(target=self._work, args=(one,), daemon=True) for one in self._handhelds]
 
@@ -47,6 +48,10 @@ class Load:
         if self._faults:
             raise self._faults[0]
         return self._acknowledged
+
+    def met(self) -> list[dict[str, Any]]:
+        """The records of people that were acknowledged so far."""
+        return list(self._met)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -74,6 +79,8 @@ class Load:
         while not self._is_answered(handheld, kind, body):
             time.sleep(AGAIN_S)
         self._acknowledged += [row["id"] for row in rows]
+        if kind == "person":
+            self._met += rows
 
     def _is_answered(self, handheld: Handheld, kind: str, body: str) -> bool:
         try:

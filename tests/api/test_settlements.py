@@ -10,9 +10,30 @@ from sqlmodel import Session
 from backend.core.db import engine_for
 from tests.api.test_checks import worker_elsewhere, worker_of
 from tests.rooms.crosscheck_builders import ADDRESS, GRID, HOUSE_CODE, OTHER_CODE, ZHANG, business_records
-from tests.world import World, document
+from tests.world import Handheld, Json, World, document
 
 Drain = Callable[[], int]
+
+
+def taken_back_and_asked_again(
+    api: TestClient, office: dict[str, str], settlement: Json, drain: Drain, handheld: Handheld, task_id: str
+) -> tuple[Json, Json]:
+    """A supervisor accepts the value instead, and then has the worker asked after all: the last settlement and task."""
+    for instead, reason in (("accepted", "department_outdated"), ("visit", "needs_a_look")):
+        body = {"instead": instead, "reason": reason, "note": "合成说明"}
+        path = f"/checks/v1/settlements/{settlement['id']}/undo"
+        answer = api.post(path, json=body, headers=office)
+        assert answer.status_code == 200, answer.text
+        assert api.post(path, json=body, headers=office).json()["code"] == "settlement_replaced"
+        settlement = answer.json()
+        drain()
+        handheld.pull("task")
+        if instead == "accepted":
+            assert handheld.documents[task_id]["result"] == "withdrawn"
+    why = api.get(f"/checks/v1/settlements/{settlement['id']}", headers=office).json()
+    assert (why["note"], why["visit_state"]) == ("合成说明", "open")
+    assert why["visit_id"] != task_id
+    return settlement, handheld.documents[why["visit_id"]]
 
 
 def test_a_difference_about_a_home_goes_to_the_worker_before_it_becomes_a_case(
@@ -34,6 +55,7 @@ def test_a_difference_about_a_home_goes_to_the_worker_before_it_becomes_a_case(
     (settlement,) = api.get("/checks/v1/settlements", params={"document_id": person["id"]}, headers=office).json()
     assert (settlement["course"], settlement["visit_id"], settlement["case_id"]) == ("visit", task["id"], None)
 
+    settlement, task = taken_back_and_asked_again(api, office, settlement, drain, handheld, task["id"])
     path = f"/checks/v1/visits/{task['id']}/answer"
     said = {"result": "confirmed", "note": "合成说明"}
     assert api.post(path, json=said, headers=worker_elsewhere(world).headers).status_code == 404
@@ -41,11 +63,16 @@ def test_a_difference_about_a_home_goes_to_the_worker_before_it_becomes_a_case(
         answer = api.post(path, json=said, headers=handheld.headers)
         assert (answer.status_code, answer.json()["state"]) == (200, "done"), answer.text
     drain()
-    (task,) = [task for task in handheld.pull("task") if task["source_id"] == person["id"]]
-    assert (task["state"], task["result"]) == ("done", "confirmed")
+    handheld.pull("task")
+    assert handheld.documents[task["id"]]["result"] == "confirmed"
 
     found = api.get("/checks/v1/settlements", params={"document_id": person["id"]}, headers=office).json()
-    assert [(one["course"], one["superseded_at"] is None) for one in found] == [("case", True), ("visit", False)]
+    assert [(one["course"], one["superseded_at"] is None) for one in found] == [
+        ("case", True),
+        ("visit", False),
+        ("accepted", False),
+        ("visit", False),
+    ]
     why: dict[str, Any] = api.get(f"/checks/v1/settlements/{found[0]['id']}", headers=office).json()
     assert (why["reason"], why["routing_rule_id"], why["decided_by"] is None) == ("rule", 200, False)
     assert why["routing_rule"].startswith("人口")

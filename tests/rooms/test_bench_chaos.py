@@ -7,9 +7,13 @@ from typing import Any
 import psycopg
 from sqlalchemy import text
 
+from backend.core.clock import now
 from backend.core.db import engine_for, transaction
+from backend.core.enums import ImportState
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
+from backend.models import Dataset, Snapshot
+from backend.services import rechecks
 from bench.chaos import Outcome, _judge
 from tests.world import World, document, drain_jobs
 
@@ -60,3 +64,21 @@ def test_a_second_verdict_and_a_dead_job_are_seen(world: World) -> None:
         session.connection().execute(text("UPDATE job SET state = 'dead' WHERE name = 'workflows.crosscheck'"))
     found = judged()
     assert (found.doubled, found.stuck) == (1, 1)
+
+
+def test_a_verdict_that_the_records_in_force_contradict_is_seen(world: World) -> None:
+    handheld = world.handheld()
+    handheld.push("person", document(handheld.grids()[0], name="合成"))
+    drain_jobs()
+    assert judged().stale == 0, "without a population nothing is contradicted"
+    with transaction(engine_for("zw_worker")) as session:
+        snapshot = Snapshot(dataset_code="population", taken_at=now(), state=ImportState.CURRENT, sha256="")
+        session.add(snapshot)
+        session.flush()
+        rechecks.ask_for_snapshot(session, snapshot, previous_id=None)
+        session.get_one(Dataset, "population").current_snapshot_id = snapshot.id
+    found = judged()
+    assert (found.stale, found.stuck) == (1, 2), "and the run that would see to it has not begun"
+    drain_jobs()
+    found = judged()
+    assert (found.stale, found.doubled, found.stuck) == (0, 0, 0)
