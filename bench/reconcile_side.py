@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -83,9 +84,7 @@ def _write(session: Session, entries: Sequence[Entry]) -> None:
                 "deleted": False,
                 "body": row.body,
                 "sealed": row.sealed,
-                "id_index": row.indexes.id_index,
-                "phone_index": row.indexes.phone_index,
-                "block_index": row.indexes.block_index,
+                **asdict(row.indexes),
                 "created_at": moment,
                 "updated_at": moment,
             }

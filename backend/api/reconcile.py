@@ -19,7 +19,7 @@ def ask_for_run(
     body: RunRequest, session: DbSession, caller: Annotated[Caller, Depends(allowed("reconciliations.create"))]
 ) -> RunOut:
     """Against the snapshot in force now, also when another one comes meanwhile. 与当前生效的业务数据整体比对。"""
-    run = service.ask(session, caller=caller, dataset=body.dataset, grids=body.grids)
+    run = service.ask(session, caller=caller, dataset=body.dataset, grids=body.grids, territory=body.territory)
     return reading.run_out(session, run)
 
 

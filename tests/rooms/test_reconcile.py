@@ -10,6 +10,7 @@ from sqlmodel import Session, select
 
 from backend import jobs
 from backend.core.enums import Kind, LinkRule, ReconciliationPhase, ReconciliationState
+from backend.core.errors import NotFound
 from backend.core.settings import get_settings
 from backend.models import Dataset, Job, Reconciliation, ReconciliationGrid, ReconciliationRecord
 from tests.rooms.crosscheck_builders import (
@@ -39,7 +40,7 @@ def town(session: Session, tmp_path: Path) -> Town:
 
 
 def asked(session: Session, **more: Any) -> Reconciliation:
-    return service.ask(session, caller=steward(session), **{"dataset": "population", "grids": None} | more)
+    return service.ask(session, caller=steward(session), **{"dataset": "population"} | more)
 
 
 def found(session: Session, town: Town, run: Reconciliation) -> dict[str, tuple[LinkRule, list[str] | None]]:
@@ -96,10 +97,17 @@ def test_the_size_of_chunks_and_partitions_changes_nothing(
     assert (counts(session, second), second.tally) == (counts(session, first), first.tally)
 
 
-def test_chosen_grids_only(session: Session, town: Town) -> None:
-    run = asked(session, grids=[NEXT_GRID])
+@pytest.mark.parametrize("scope", [{"grids": [NEXT_GRID]}, {"territory": NEXT_GRID}])
+def test_chosen_grids_or_one_territory_only(session: Session, town: Town, scope: dict[str, Any]) -> None:
+    run = asked(session, **scope)
     run_to_end(session, run)
     assert (found(session, town, run), counts(session, run)) == ({}, {NEXT_GRID: {"records": 1}})
+
+
+@pytest.mark.parametrize("scope", [{"grids": [GRID]}, {"territory": GRID[:6]}, {"territory": "44"}])
+def test_nobody_asks_beyond_his_own_territory(session: Session, town: Town, scope: dict[str, Any]) -> None:
+    with pytest.raises(NotFound):
+        service.ask(session, caller=steward(session, NEXT_GRID), dataset="population", **scope)
 
 
 def test_people_who_share_a_phone_and_a_birthday_are_not_taken_for_each_other(session: Session, tmp_path: Path) -> None:

@@ -7,12 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import polars as pl
-from pypinyin import lazy_pinyin
 
+from backend.services.blocking import plain_name, sound_of
 from backend.services.records import surname
 from workflows.reconcile.rules import KEY, KindModel
 
-_NOT_IN_NAMES = re.compile(r"[\s·•.・‧,，、()（）\-—]+")
 _SAME_BUILDING = str.maketrans({"幢": "栋", "座": "栋", "號": "号"})
 _NUMBERS = re.compile(r"\d+")
 
@@ -51,13 +50,9 @@ def written(method: str, value: Any) -> Value:
     return _WAYS[method](str(value)) or None
 
 
-def _plain(text: str) -> str:
-    return _NOT_IN_NAMES.sub("", unicodedata.normalize("NFKC", text)).casefold()
-
-
 @lru_cache(maxsize=65_536)
 def _sound(text: str) -> str:
-    return " ".join(lazy_pinyin(_plain(text)))
+    return sound_of(plain_name(text))
 
 
 def _digits(text: str) -> str:
@@ -70,7 +65,7 @@ def _capitals(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    return _plain(text).translate(_SAME_BUILDING)
+    return plain_name(text).translate(_SAME_BUILDING)
 
 
 def _numbers(text: str) -> str:
@@ -80,11 +75,11 @@ def _numbers(text: str) -> str:
 
 
 def _surname(text: str) -> str:
-    return surname(_plain(text))
+    return surname(plain_name(text))
 
 
 _WAYS: Mapping[str, Callable[[str], str]] = {
-    "plain": _plain,
+    "plain": plain_name,
     "sound": _sound,
     "surname": _surname,
     "digits": _digits,

@@ -1,10 +1,10 @@
 """Bulk reconciliations on the wire: a run, its report, its charts."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from backend.core.enums import JobState, ReconcileEngine, ReconciliationPhase, ReconciliationState
 
@@ -22,7 +22,8 @@ class Chart(StrEnum):
 
 
 class RunRequest(BaseModel):
-    """What is to be reconciled: a dataset with its snapshot in force; some grids, or all of the caller's territory."""
+    """What is to be reconciled: a dataset with its snapshot in force, in some grids, or a territory by its code, or all
+    of the caller's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -33,6 +34,13 @@ class RunRequest(BaseModel):
 
     dataset: DatasetCode
     grids: Annotated[list[GridId], Field(max_length=1000)] = []
+    territory: Annotated[str, StringConstraints(pattern=r"^[0-9]{2,15}$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_scope(self) -> Self:
+        if self.grids and self.territory is not None:
+            raise ValueError("either grids or a territory")
+        return self
 
 
 class Waiting(BaseModel):

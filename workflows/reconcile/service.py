@@ -38,13 +38,22 @@ ENDS = (ReconciliationSnapshotGone, ReconcileEngineMissing, ReconcileMemory)
 """Failures that another attempt would not mend: the run ends with their code."""
 
 
-def ask(session: Session, *, caller: Caller, dataset: str, grids: Sequence[str] | None) -> Reconciliation:
+def ask(
+    session: Session,
+    *,
+    caller: Caller,
+    dataset: str,
+    grids: Sequence[str] | None = None,
+    territory: str | None = None,
+) -> Reconciliation:
     """Write a run down, over the snapshot that is in force now.
 
-    `NotFound` for an unknown dataset or a grid outside the caller's territory; `ReconciliationUnfit`,
+    `NotFound` for an unknown dataset, or a grid or territory outside the caller's territory; `ReconciliationUnfit`,
     `ReconciliationNoSnapshot`, `ReconciliationNoModel`, `ReconcileEngineMissing`.
     """
     chosen = _grids(session, caller, grids) if grids else None
+    if territory is not None and not is_below(territory, caller):
+        raise NotFound
     found = session.get(Dataset, dataset)
     if found is None:
         raise NotFound
@@ -64,7 +73,7 @@ def ask(session: Session, *, caller: Caller, dataset: str, grids: Sequence[str] 
         snapshot_id=found.current_snapshot_id,
         model_version=model.version,
         engine=engine,
-        territory_code=common_code(chosen) if chosen else caller.territory_code,
+        territory_code=common_code(chosen) if chosen else territory or caller.territory_code,
         grids=chosen,
         state=ReconciliationState.RUNNING,
         phase=next(iter(ReconciliationPhase)),

@@ -107,9 +107,9 @@ Where several come into question on either side, twins for example, none is take
 RECORDS = text(
     f"""
     WITH chunk AS MATERIALIZED (
-        SELECT r.id, r.record_key, r.body ->> 'grid_id' AS grid_id, r.phone_index, r.block_index
+        SELECT r.id, r.body ->> 'grid_id' AS grid_id, r.phone_index, r.block_index
         FROM business_record r
-        WHERE r.snapshot_id = :snapshot AND r.record_key > :after ORDER BY r.record_key LIMIT :limit
+        WHERE r.snapshot_id = :snapshot AND r.id > CAST(:after AS bigint) ORDER BY r.id LIMIT :limit
     ), judged AS (
         SELECT c.id, c.grid_id,
             EXISTS (SELECT FROM reconciliation_link l WHERE l.run_id = :run AND l.record_id = c.id) AS linked,
@@ -134,10 +134,13 @@ RECORDS = text(
         JOIN reconciliation_grid g ON g.run_id = :run AND g.grid_id = j.grid_id
         WHERE NOT j.linked AND g.documents > g.by_key + g.by_phone
     )
-    SELECT (SELECT record_key FROM chunk ORDER BY record_key DESC LIMIT 1) AS next, count(*) AS seen FROM chunk
+    SELECT max(id) AS next, count(*) AS seen FROM chunk
     """
 )
-"""Count the snapshot, and keep what has no link where documents are left without one."""
+"""Count the snapshot, and keep what has no link where documents are left without one.
+
+In the order in which it was written: in that of its keys, which are hashes, each row would be another page.
+"""
 
 LEFT = text(
     """
@@ -157,37 +160,37 @@ PLACED = text(
 )
 GRIDS_OF_PART = text("SELECT grid_id FROM reconciliation_grid WHERE run_id = :run AND part = :part ORDER BY grid_id")
 
+NEARBY = ("phone_index", "block_index", "name_year_index", "name_address_index")
+"""Keys by which a record of another grid is taken in. Each is blind."""
+
 LEFT_DOCUMENTS = text(
-    """
-    SELECT d.id, d.grid_id, d.body, d.sealed, d.phone_index, d.block_index FROM document d
+    f"""
+    SELECT d.id, d.grid_id, d.body, d.sealed, {", ".join(f"d.{name}" for name in NEARBY)} FROM document d
     WHERE d.kind = :kind AND NOT d.deleted AND d.grid_id = ANY(:grids)
       AND NOT EXISTS (SELECT FROM reconciliation_link l WHERE l.run_id = :run AND l.document_id = d.id)
     ORDER BY d.id
     """
 )
+_FROM_ANYWHERE = """
+        UNION
+        SELECT found.id FROM unnest(CAST(:{name} AS bytea[])) AS wanted (value)
+        CROSS JOIN LATERAL (
+            SELECT id FROM business_record
+            WHERE snapshot_id = :snapshot AND {name} = wanted.value ORDER BY id LIMIT :nearby
+        ) AS found
+"""
 LEFT_RECORDS = text(
     f"""
     SELECT r.id, r.record_key, r.body, r.sealed, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in
     FROM business_record r
     WHERE r.id IN (
         SELECT record_id FROM reconciliation_record WHERE run_id = :run AND grid_id = ANY(:grids)
-        UNION
-        SELECT found.id FROM unnest(CAST(:phones AS bytea[])) AS wanted (value)
-        CROSS JOIN LATERAL (
-            SELECT id FROM business_record
-            WHERE snapshot_id = :snapshot AND phone_index = wanted.value ORDER BY id LIMIT :nearby
-        ) AS found
-        UNION
-        SELECT found.id FROM unnest(CAST(:blocks AS bytea[])) AS wanted (value)
-        CROSS JOIN LATERAL (
-            SELECT id FROM business_record
-            WHERE snapshot_id = :snapshot AND block_index = wanted.value ORDER BY id LIMIT :nearby
-        ) AS found
+        {"".join(_FROM_ANYWHERE.format(name=name) for name in NEARBY)}
     ) AND {_NOT_LINKED}
     ORDER BY r.id
     """
 )
-"""Records without a link: those of the grids, and from anywhere those with a phone or block of the documents."""
+"""Records without a link: those of the grids, and from anywhere those that share a key with one of the documents."""
 
 LINK = text(
     f"""

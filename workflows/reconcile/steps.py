@@ -65,7 +65,7 @@ def _phones(work: Work) -> str | None:
 
 
 def _records(work: Work) -> str | None:
-    return _chunk(work, statements.RECORDS, after=work.cursor)
+    return _chunk(work, statements.RECORDS, after=work.cursor or 0)
 
 
 def _chunk(work: Work, statement: TextClause, **values: Any) -> str | None:
@@ -95,9 +95,8 @@ def _probable(work: Work) -> str | None:
         statements.LEFT_RECORDS,
         grids=grids,
         snapshot=work.run.snapshot_id,
-        phones=_known(row.phone_index for row in documents),
-        blocks=_known(row.block_index for row in documents),
         nearby=work.model.nearby,
+        **{name: _known(getattr(row, name) for row in documents) for name in statements.NEARBY},
     ).all()
     if documents and records:
         pairs = _scored(work, documents, records)
