@@ -91,12 +91,24 @@ def test_a_person_who_is_as_registered_matches(session: Session, entries: Entrie
         ({"name": "李四"}, VerdictKind.NAME_DIFFERS),
         ({"name": "张叁丰"}, VerdictKind.MATCH),
         ({"id_number": "110101199003072361"}, VerdictKind.ID_SELF_INCONSISTENT),
-        ({"id_number": "11010119900307299X"}, VerdictKind.AMBIGUOUS),
+        ({"id_number": "11010119900307299X"}, VerdictKind.DIFFERS),
+        ({"id_number": "440301199003075717", "phone": "13900000000"}, VerdictKind.AMBIGUOUS),
         ({"id_number": None}, VerdictKind.MATCH),
-        ({"id_number": None, "phone": None}, VerdictKind.AMBIGUOUS),
+        ({"id_number": None, "phone": None}, VerdictKind.MATCH),
+        ({"id_number": None, "phone": None, "birth_date": None}, VerdictKind.NOT_FOUND),
         ({"id_number": "440301197001010013", "name": "王五", "birth_date": "1970-01-01", "phone": None}, "not_found"),
     ],
-    ids=["name", "homophone", "checksum", "another-number", "by-phone", "by-birth-date", "stranger"],
+    ids=[
+        "name",
+        "homophone",
+        "checksum",
+        "another-number",
+        "another-number-and-phone",
+        "by-phone",
+        "by-birth-date",
+        "by-name-alone",
+        "stranger",
+    ],
 )
 def test_people_are_found_by_number_phone_or_birth_date_and_surname(
     session: Session, entries: Entries, changes: dict[str, Any], expected: VerdictKind

@@ -25,8 +25,8 @@ from workflows.crosscheck.facts import (
     Neighbour,
     Source,
 )
-from workflows.crosscheck.rules import decide
-from workflows.crosscheck.ruleset import Rules
+from workflows.crosscheck.rules import decide, select
+from workflows.crosscheck.ruleset import Compared, Rules, Search
 
 SEED = Path(__file__).parents[2] / "backend" / "seed" / "data"
 DATA = json.loads((SEED / "rule_set_1.json").read_text(encoding="utf-8"))
@@ -138,8 +138,9 @@ HALF = {"id_number": 0.2, "name": 1.0, "birth_date": 1.0, "phone": 1.0}
         ([record(TYPO, exact=False), record(HALF, exact=False)], ["differs"]),
         ([record(TYPO, exact=False), record(TYPO, exact=False)], ["ambiguous"]),
         ([record(TYPO, exact=False), record(EQUAL | {"id_number": 0.75}, exact=False)], ["ambiguous"]),
-        ([record(EQUAL | {"id_number": 0.4}, exact=False)], ["ambiguous"]),
-        ([record({"name": 1.0, "birth_date": 1.0}, exact=False)], ["ambiguous"]),
+        ([record({"id_number": 0.0, "name": 1.0, "birth_date": 1.0}, exact=False)], ["ambiguous"]),
+        ([record({"name": 1.0}, exact=False)], ["ambiguous"]),
+        ([record({"name": 1.0, "birth_date": 1.0}, exact=False)], ["match"]),
         ([record({"id_number": 0.0, "name": 0.5, "birth_date": 1.0}, exact=False)], ["not_found"]),
         ([record(TYPO, exact=False), record()], ["match"]),
     ],
@@ -150,6 +151,7 @@ HALF = {"id_number": 0.2, "name": 1.0, "birth_date": 1.0, "phone": 1.0}
         "two-within-the-margin",
         "only-possible",
         "too-little-to-be-sure",
+        "name-and-birth-date",
         "stranger",
         "own-number-wins",
     ],
@@ -158,6 +160,28 @@ def test_candidates_by_phone_or_birth_date_count_only_when_one_stands_out(
     candidates: list[Candidate], findings: list[str]
 ) -> None:
     assert list(person(population(*candidates)).findings) == findings
+
+
+def test_each_likeness_is_worth_its_points() -> None:
+    how = RULES.person.compared["id_number"]
+    assert [how.points(score) for score in (0.8, 0.79, 0.4, 0.1)] == [6, 2.5, -1, -5]
+    assert Compared(method="exact").points(1.0) == 0
+
+
+def test_levels_are_given_from_the_highest_on() -> None:
+    rising = ({"at": 0.5, "points": 1}, {"at": 1, "points": 2})
+    with pytest.raises(ValueError, match="highest likeness"):
+        Compared.model_validate({"method": "name", "levels": rising})
+
+
+def test_rules_without_levels_go_by_the_weighted_mean() -> None:
+    """As they did before there were levels: an administrator may return to them."""
+    plain = {path: how.model_copy(update={"levels": ()}) for path, how in RULES.person.compared.items()}
+    search = Search(accept=0.85, possible=0.7, margin=0.05, weight=0.5)
+    sure, unsure = record(TYPO, exact=False), record({"name": 1.0, "birth_date": 1.0}, exact=False)
+    assert select((sure,), plain, search) is sure
+    assert select((unsure,), plain, search) is None
+    assert select((record(HALF, exact=False),), plain, search) is None
 
 
 def house(known: Known, **fields: Any) -> Decision:

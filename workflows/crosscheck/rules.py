@@ -50,7 +50,7 @@ def select(candidates: tuple[Candidate, ...], compared: Mapping[str, Compared], 
     exact = next((candidate for candidate in candidates if candidate.exact), None)
     if exact is not None:
         return exact
-    ranked = _ranked(candidates, compared)
+    ranked = _ranked(candidates, compared, search)
     if not ranked or ranked[0][0] < search.accept or ranked[0][1] < search.weight:
         return None
     alone = len(ranked) == 1 or ranked[1][0] < ranked[0][0] - search.margin
@@ -58,14 +58,24 @@ def select(candidates: tuple[Candidate, ...], compared: Mapping[str, Compared], 
 
 
 def _ranked(
-    candidates: tuple[Candidate, ...], compared: Mapping[str, Compared]
+    candidates: tuple[Candidate, ...], compared: Mapping[str, Compared], search: Search
 ) -> list[tuple[float, float, Candidate]]:
-    """Score, weight and candidate, the most alike first."""
-    rated = [(*_likeness(candidate.scores, compared), candidate) for candidate in candidates]
+    """How probable, weight and candidate, the most probable first."""
+    rate = _probability if any(how.levels for how in compared.values()) else _likeness
+    rated = [(*rate(candidate.scores, compared, search), candidate) for candidate in candidates]
     return sorted(rated, key=lambda item: item[:2], reverse=True)
 
 
-def _likeness(scores: Mapping[str, float], compared: Mapping[str, Compared]) -> tuple[float, float]:
+def _probability(scores: Mapping[str, float], compared: Mapping[str, Compared], search: Search) -> tuple[float, float]:
+    """How probable it is, by the points of all fields that both sides fill, and how much these weigh together."""
+    filled = [(how, scores[path]) for path, how in compared.items() if path in scores]
+    points = search.prior + sum(how.points(score) for how, score in filled)
+    return round(1 / (1 + 2.0**-points), 4), round(sum(how.weight for how, _ in filled), 4)
+
+
+def _likeness(
+    scores: Mapping[str, float], compared: Mapping[str, Compared], _: Search | None = None
+) -> tuple[float, float]:
     """The weighted mean of the scores, and how much the fields behind it weigh together."""
     weight = sum(how.weight for path, how in compared.items() if path in scores)
     total = sum(how.weight * scores[path] for path, how in compared.items() if path in scores)
@@ -111,7 +121,7 @@ def _identity(entry: Entry, rules: Rules, at: datetime) -> Iterator[Evidence]:
 
 def _not_found_or_ambiguous(entry: Entry, known: Known, rules: Rules) -> Evidence:
     """No record is surely the person's: none comes near, or several do, or one on too little evidence."""
-    ranked = _ranked(known.candidates, rules.person.compared)
+    ranked = _ranked(known.candidates, rules.person.compared, rules.person.search)
     near = [score for score, _, _ in ranked if score >= rules.person.search.possible]
     if near:
         return Evidence("candidates", None, len(near), near[0], POPULATION, VerdictKind.AMBIGUOUS)

@@ -1,5 +1,6 @@
 """The rule set: weights, thresholds and limits of the cross-check as data with a version, changed without a deploy."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -7,23 +8,45 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from backend.core.enums import VerdictKind
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Method = Literal["exact", "name", "text", "address", "id_number", "phone"]
+Method = Literal["exact", "name", "text", "address", "id_number", "phone", "date"]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Level(_Part):
+    """From a likeness of `at` on, a field speaks with so many points for candidate and entry being one person, or,
+    below zero, against it. A point doubles the odds."""
+
+    at: Share
+    points: Annotated[float, Field(ge=-40, le=40)]
+
+
 class Compared(_Part):
     """How one field is compared with the record's, and what follows below the threshold: nothing, or a finding.
 
-    `weight` is the field's share in finding a record among candidates and in the score of the verdict.
+    `weight` is the field's share in the score of the verdict, and in finding a record where no field has `levels`.
+    These, from the highest on, say what the field's likeness is worth in finding a record; below the lowest it counts
+    as at the lowest.
     """
 
     method: Method
     threshold: Share = 1.0
     weight: Share = 0.0
     finding: VerdictKind | None = None
+    levels: tuple[Level, ...] = ()
+
+    def points(self, score: float) -> float:
+        """What a likeness is worth in finding a record."""
+        reached = (level.points for level in self.levels if score >= level.at)
+        return next(reached, self.levels[-1].points if self.levels else 0.0)
+
+    @model_validator(mode="after")
+    def _levels_fall(self) -> Self:
+        if any(above.at <= below.at for above, below in pairwise(self.levels)):
+            raise ValueError("levels are given from the highest likeness on, each once")
+        return self
 
 
 class Likeness(_Part):
@@ -40,16 +63,19 @@ class Likeness(_Part):
 
 
 class Search(_Part):
-    """When a candidate found by phone or by birth date and surname is the person.
+    """When a candidate that was not found by its id number is the person.
 
     From `accept` on it is, if no other comes within `margin` and the compared fields weigh `weight` together; from
-    `possible` on a human must look.
+    `possible` on a human must look. These limits are of how probable it is, from 0 to 1, where fields have `levels`:
+    their points are added to `prior`, those of a candidate of whom nothing is compared. Else they are of the weighted
+    mean of the likenesses.
     """
 
     accept: Share
     possible: Share
     margin: Share
     weight: Share
+    prior: Annotated[float, Field(ge=-40, le=40)] = 0.0
 
 
 class PersonRules(_Part):

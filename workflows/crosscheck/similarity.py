@@ -51,7 +51,7 @@ class Scorer:
             return self._by_character_and_sound(a, b)
         if method == "address":
             return self._address(a, b)
-        plain = _digits if method == "phone" else _capitals
+        plain = _capitals if method == "id_number" else _digits
         return self._number(plain(a), plain(b))
 
     def _by_character_and_sound(self, a: str, b: str) -> float:
