@@ -70,6 +70,7 @@ bench-trust: $(VENV)/.stamp-test ## 加密、审计、授权对同步速度的�
 
 .PHONY: bench-crosscheck
 bench-crosscheck: $(VENV)/.stamp-test ## 数据比对的准确率与速度：对比 Splink、recordlinkage · the cross-check next to Splink and recordlinkage
+	@$(PY) -m bench.crosscheck_import $(IMPORT_ARGS)
 	@exec $(PY) -m bench.crosscheck $(ARGS)
 
 .PHONY: bench-recheck

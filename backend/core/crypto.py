@@ -8,7 +8,7 @@ began with. The index key is apart from the master keys, because blind indexes m
 
 import base64
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
@@ -44,6 +44,8 @@ class KeyRing:
     index_key: bytes
     cipher: CipherName = CipherName.AES_SIV
     index_hash: IndexHash = IndexHash.SHA256
+    _hashes: dict[str, HMAC] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """HMACs keyed by purpose, to be copied: a copy costs a tenth of keying one anew for each value."""
 
     @property
     def newest(self) -> int:
@@ -102,7 +104,10 @@ class KeyRing:
         return self._keyed_hash("fingerprint", content)
 
     def _keyed_hash(self, purpose: str, content: bytes) -> bytes:
-        keyed = _keyed(self.index_key, purpose, self.index_hash).copy()
+        found = self._hashes.get(purpose)
+        if found is None:
+            found = self._hashes[purpose] = _keyed(self.index_key, purpose, self.index_hash)
+        keyed = found.copy()
         keyed.update(content)
         return keyed.finalize()
 
@@ -128,9 +133,8 @@ def _derived(master: bytes, purpose: bytes, cipher: CipherName) -> DataKey:
     return DataKey(HKDFExpand(algorithm=algorithm, length=KEY_BYTES[cipher], info=purpose).derive(master), cipher)
 
 
-@lru_cache(maxsize=64)
 def _keyed(index_key: bytes, purpose: str, index_hash: IndexHash) -> HMAC:
-    """An HMAC keyed for one purpose, to be copied: a copy costs a tenth of keying one anew for each value."""
+    """An HMAC keyed for one purpose."""
     algorithm = SHA256() if index_hash is IndexHash.SHA256 else SM3()
     keyed = HMAC(index_key, algorithm)
     keyed.update(purpose.encode())

@@ -23,7 +23,7 @@ def name_year_index(name: Any, birth_date: Any) -> bytes | None:
     """The blind index of the sound of a name and the year of birth."""
     if not (isinstance(name, str) and name and isinstance(birth_date, str) and birth_date):
         return None
-    return key_ring().blind_index("name_year", sound_of(plain_name(name)), birth_date[:4])
+    return key_ring().blind_index("name_year", _sound_of_name(name), birth_date[:4])
 
 
 def name_address_index(name: Any, address: Any) -> bytes | None:
@@ -31,7 +31,7 @@ def name_address_index(name: Any, address: Any) -> bytes | None:
     if not (isinstance(name, str) and name and isinstance(address, str)):
         return None
     number = first_number(address)
-    return key_ring().blind_index("name_address", sound_of(plain_name(name)), number) if number else None
+    return key_ring().blind_index("name_address", _sound_of_name(name), number) if number else None
 
 
 def plain_name(text: str) -> str:
@@ -65,6 +65,12 @@ def value_of(numeral: str) -> int:
         else:
             digit = _NUMERALS[character]
     return value + digit
+
+
+@lru_cache(maxsize=2)
+def _sound_of_name(name: str) -> str:
+    """Both keys of a person ask for it, one after the other."""
+    return sound_of(plain_name(name))
 
 
 @lru_cache(maxsize=32_768)

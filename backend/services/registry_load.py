@@ -1,16 +1,16 @@
 """Loads one file as a dataset's new snapshot: all of it or nothing, and readers see the old one until the commit.
 
-Rows go in by COPY, a chunk at a time. The pointer `dataset.current_snapshot_id` moves in the same transaction. A file
-that is broken, or gives too little, is not taken over: the old snapshot stays, the new one is marked as failed with its
-reason, and the refused rows are kept all the same.
+Rows go in by COPY, a chunk at a time, while the next chunk is made. The pointer `dataset.current_snapshot_id` moves in
+the same transaction. A file that is broken, or gives too little, is not taken over: the old snapshot stays, the new one
+is marked as failed with its reason, and the refused rows are kept all the same.
 """
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from uuid import UUID
 
-import psycopg
 from sqlalchemy import text
 from sqlmodel import Session, select
 
@@ -22,6 +22,7 @@ from backend.models import Dataset, Grid, Snapshot
 from backend.services import audit, rechecks
 from backend.services.registry_catalogue import spec_of
 from backend.services.registry_changes import CHANGE, DELETE, ImportWithoutBase, carry_over, with_changes
+from backend.services.registry_copy import Copier, packed
 from backend.services.registry_progress import forget as forget_progress
 from backend.services.registry_progress import note as note_progress
 from backend.services.registry_rejects import RejectFile
@@ -29,8 +30,8 @@ from backend.services.registry_rows import CHUNK_ROWS, Chunk, DatasetFile, names
 from backend.services.registry_sealing import (
     BulkVault,
     KeyedRecord,
-    RecordRow,
-    record_key,
+    keyed,
+    provide_keys,
     seal_records,
     without_erased,
 )
@@ -127,58 +128,59 @@ def _copy_all(
 ) -> None:
     reader = DatasetFile(open_table(source, names_of(spec)), spec, grids=session.exec(select(Grid.id)).all())
     rejects.begin(reader.header)
-    for chunk in reader.chunks(CHUNK_ROWS):
-        keyed, twice = _keyed(spec, chunk, tally)
-        kept, erased = without_erased(session, spec, keyed)
-        # Of an erased human the reject file gets the line and nothing that stood there.
-        rejected = [*chunk.rejected, *twice, *(Rejected(line, _key_title(spec), "erased", []) for line in erased)]
-        rejects.add(rejected)
-        _copy(session, snapshot.id, seal_records(BulkVault(session), spec, snapshot.id, kept))
-        tally.accepted += len(kept)
-        tally.rejected += len(rejected)
-        tally.read += chunk.read
-        tally.reasons += [_reason(bad) for bad in rejected][: REASONS_SHOWN - len(tally.reasons)]
-        note_progress(session.get_bind().engine, snapshot.id, rows=tally.read, share=source.share)
-        if progress is not None:
-            progress(tally.read)
+    with Copier(session) as copier, _undisturbed():
+        for chunk in reader.chunks(CHUNK_ROWS):
+            records, twice = _keyed(spec, chunk, tally)
+            vault = BulkVault(session)
+            with copier.paused():
+                kept, erased = without_erased(vault, records)
+                provide_keys(vault, kept)
+            # Of an erased human the reject file gets the line and nothing that stood there.
+            rejected = [*chunk.rejected, *twice, *(Rejected(line, _key_title(spec), "erased", []) for line in erased)]
+            rejects.add(rejected)
+            copier.add(packed(snapshot.id, seal_records(vault, spec, snapshot.id, kept)))
+            tally.accepted += len(kept)
+            tally.rejected += len(rejected)
+            tally.read += chunk.read
+            tally.reasons += [_reason(bad) for bad in rejected][: REASONS_SHOWN - len(tally.reasons)]
+            note_progress(session.get_bind().engine, snapshot.id, rows=tally.read, share=source.share)
+            if progress is not None:
+                progress(tally.read)
     snapshot.columns = sorted(reader.given - {CHANGE.name})
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Rows are many and hold no cycles: to look for such among them took a quarter of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _keyed(spec: DatasetSpec, chunk: Chunk, tally: _Tally) -> tuple[list[KeyedRecord], list[Rejected]]:
     """Give each good row its key; the first row of a key stays, later ones are refused. Deletions are noted."""
-    keyed: list[KeyedRecord] = []
+    records: list[KeyedRecord] = []
     twice: list[Rejected] = []
     for row in chunk.good:
-        key = record_key(spec, row.fields)
-        if key in tally.keys:
+        deleted = row.fields.pop(CHANGE.name, None) == DELETE
+        record = keyed(spec, row.line, row.fields)
+        if record.key in tally.keys:
             twice.append(Rejected(row.line, _key_title(spec), "duplicate_key", row.cells))
             continue
-        tally.keys.add(key)
-        if row.fields.pop(CHANGE.name, None) == DELETE:
-            tally.deleted.add(key)
+        tally.keys.add(record.key)
+        if deleted:
+            tally.deleted.add(record.key)
         else:
-            keyed.append(KeyedRecord(key, row.line, row.fields))
-    return keyed, twice
+            records.append(record)
+    return records, twice
 
 
 def _key_title(spec: DatasetSpec) -> str:
     return next(column.title for column in spec.columns if column.name == (spec.key or "id_number"))
-
-
-def _copy(session: Session, snapshot_id: UUID, rows: Sequence[RecordRow]) -> None:
-    """Append rows by binary COPY on the session's own connection, so in its transaction."""
-    driver = session.connection().connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(["uuid", "text", "int4", "text", *["bytea"] * 6])
-        for row in rows:
-            copy.write_row((snapshot_id, row.record_key, row.line, row.body, row.sealed, *_digests(row)))
-
-
-def _digests(row: RecordRow) -> tuple[bytes | None, ...]:
-    found = row.indexes
-    blocks = (found.block_index, found.name_year_index, found.name_address_index)
-    return (found.phone_index, *blocks, row.content_digest)
 
 
 def _check_yield(tally: _Tally) -> None:
@@ -255,10 +257,6 @@ def _reason(bad: Rejected) -> dict[str, Any]:
     return {"line": bad.line, "column": bad.column, "code": bad.code}
 
 
-_COPY = (
-    "COPY business_record (snapshot_id, record_key, line, body, sealed, phone_index, block_index, name_year_index, "
-    "name_address_index, content_digest) FROM STDIN (FORMAT BINARY)"
-)
 _PURGE = text(
     """
     DELETE FROM business_record

@@ -6,7 +6,7 @@ The file is read in chunks, so memory does not grow with it; each chunk is check
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -56,8 +56,7 @@ class ImportHeader(ImportRefused):
     title_en = "The file's header does not fit the dataset; nothing was imported"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A good row: where it begins in the file, its fields, and what was in it."""
 
     line: int
@@ -101,8 +100,8 @@ class DatasetFile:
         return {by_title[title].name for title in self._table.given if title in by_title}
 
     def _judge(self, batch: Sequence[Row | Rejected]) -> Chunk:
-        rejected = [row for row in batch if isinstance(row, Rejected)]
-        rows, undecodable = _apart([row for row in batch if isinstance(row, Row)])
+        rejected = [row for row in batch if type(row) is Rejected]
+        rows, undecodable = _apart([row for row in batch if type(row) is Row])
         rejected += undecodable
         frame = self._frame(rows)
         problems = self._problems(frame)
@@ -174,7 +173,7 @@ def _name(column: Column | None) -> str:
 
 def _apart(rows: list[Row]) -> tuple[list[Row], list[Rejected]]:
     """Separate rows with what could not be read, or NUL, which PostgreSQL cannot hold. Usually there are none."""
-    if _storable("\n".join("\x1f".join(row.cells) for row in rows)):
+    if _storable("".join([cell for row in rows for cell in row.cells])):
         return rows, []
     bad = [Rejected(row.line, "", "bad_character", row.cells) for row in rows if not _storable("".join(row.cells))]
     refused = {rejected.line for rejected in bad}
@@ -286,6 +285,12 @@ def _converted(column: Column) -> pl.Expr:
 
 def _fields(spec: DatasetSpec, frame: pl.DataFrame) -> list[Fields]:
     """Rows as fields; empty cells are absent, parts of a value are put together."""
+    names = [column.name for column in spec.columns]
+    if not any("." in name for name in names):
+        return [
+            {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            for values in frame.iter_rows()
+        ]
     paths = [column.name.partition(".")[::2] for column in spec.columns]
     made: list[Fields] = []
     for values in frame.iter_rows():

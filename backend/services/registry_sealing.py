@@ -3,45 +3,43 @@
 The same rules as for collected records (`backend.services.records`), at the speed a whole city's file needs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlmodel import Session
 
 from backend.core import statements
 from backend.core.crypto import key_ring
 from backend.core.db import transaction
 from backend.kinds import identity_of
-from backend.services.records import Indexes, human_indexes, id_index
+from backend.services.records import Blocks, blocks_of, id_index
 from backend.services.registry_specs import DatasetSpec
-from backend.services.sealing import INSERT_KEYS, Part, Subject, Vault, erased_among, human
+from backend.services.sealing import INSERT_KEYS, Subject, Vault, human
 
 Fields = dict[str, Any]
 
-NO_INDEXES = Indexes()
+NO_BLOCKS = Blocks()
 
 
-@dataclass(frozen=True, slots=True)
-class KeyedRecord:
-    """A good row of a file with the key of its record."""
+class KeyedRecord(NamedTuple):
+    """A good row of a file with the key of its record, and whose it is: as a whole, and its fields that hold others."""
 
     key: str
     line: int
     fields: Fields
+    own: Subject
+    named: Mapping[str, Subject]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRow:
-    """A business record as it is stored; `body` is JSON text."""
+class RecordRow(NamedTuple):
+    """A business record as it is stored; `body` is JSON."""
 
     record_key: str
     line: int
-    body: str
+    body: bytes
     sealed: bytes | None
-    indexes: Indexes
+    blocks: Blocks
     content_digest: bytes
 
 
@@ -71,43 +69,73 @@ def record_key(spec: DatasetSpec, fields: Fields) -> str:
     return id_index(identity).hex()
 
 
-def without_erased(
-    session: Session, spec: DatasetSpec, records: Sequence[KeyedRecord]
-) -> tuple[list[KeyedRecord], list[int]]:
+def keyed(spec: DatasetSpec, line: int, fields: Fields) -> KeyedRecord:
+    """Name a record, and say whose it is.
+
+    What belongs to no human with an identity document belongs to the record itself, under a key that later
+    snapshots of the same record share.
+    """
+    identity = identity_of(fields) if spec.about_people else None
+    if identity is not None:
+        return KeyedRecord(
+            id_index(identity).hex(), line, fields, human(identity.id_type, identity.id_number), _named(spec, fields)
+        )
+    key = record_key(spec, fields)
+    return KeyedRecord(
+        key, line, fields, key_ring().blind_index("record_subject", spec.code, key), _named(spec, fields)
+    )
+
+
+def without_erased(vault: Vault, records: Sequence[KeyedRecord]) -> tuple[list[KeyedRecord], list[int]]:
     """The records that may be kept, and the lines of those about a human who was erased.
 
-    An erased owner or tenant of a house is left out of the record, which stays: it is about the house.
+    An erased owner or tenant of a house is left out of the record, which stays: it is about the house. The vault has
+    read all keys that there are afterwards.
     """
-    own = [_own_subject(spec, record.key, record.fields) for record in records]
-    named = [dict(_named(spec, record.fields)) for record in records]
-    gone = erased_among(session, {*own, *(subject for some in named for subject in some.values())})
+    subjects = {subject for record in records for subject in (record.own, *record.named.values())}
+    vault.ask(subjects)
+    gone = vault.erased(subjects)
+    if not gone:
+        return list(records), []
     kept, refused = [], []
-    for record, subject, nested in zip(records, own, named, strict=True):
-        if subject in gone:
+    for record in records:
+        if record.own in gone:
             refused.append(record.line)
             continue
-        hidden = {name for name, other in nested.items() if other in gone}
-        fields = {name: value for name, value in record.fields.items() if name not in hidden} if hidden else None
-        kept.append(replace(record, fields=fields) if fields else record)
+        hidden = {name for name, other in record.named.items() if other in gone}
+        named = {name: other for name, other in record.named.items() if name not in hidden}
+        fields = {name: value for name, value in record.fields.items() if name not in hidden}
+        kept.append(record._replace(fields=fields, named=named) if hidden else record)
     return kept, refused
 
 
+def provide_keys(vault: Vault, records: Sequence[KeyedRecord]) -> None:
+    """Make the keys that are missing. `SubjectErased` where `without_erased` has not seen the records."""
+    vault.provide(subject for record in records for subject in (record.own, *record.named.values()))
+
+
 def seal_records(vault: Vault, spec: DatasetSpec, snapshot_id: UUID, records: Sequence[KeyedRecord]) -> list[RecordRow]:
-    """Seal a chunk. `SubjectErased` where `without_erased` has not seen it."""
-    parted = [_parted(spec, record.key, record.fields) for record in records]
-    vault.provide(part.subject for _, parts in parted for part in parts)
-    people = spec.about_people
-    return [
-        RecordRow(
-            record_key=record.key,
-            line=record.line,
-            body=msgspec.json.encode(body).decode(),
-            sealed=vault.seal(parts, context=context_of(snapshot_id, record.key)),
-            indexes=human_indexes(record.fields) if people else NO_INDEXES,
-            content_digest=content_digest(spec, record.fields),
-        )
-        for record, (body, parts) in zip(records, parted, strict=True)
-    ]
+    """Seal a chunk whose keys were provided; nothing is read or written."""
+    snapshot, encode = snapshot_id.bytes, msgspec.json.encode
+    rows = []
+    for record in records:
+        body, shares = _parted(spec, record)
+        sealed = vault.seal_fields(shares, context=snapshot + record.key.encode())
+        blocks = blocks_of(record.fields) if spec.about_people else NO_BLOCKS
+        digest = content_digest(spec, record.fields)
+        rows.append(RecordRow(record.key, record.line, encode(body), sealed, blocks, digest))
+    return rows
+
+
+def _parted(spec: DatasetSpec, record: KeyedRecord) -> tuple[Fields, dict[Subject, Fields]]:
+    """The readable part of a record, and the personal fields by subject."""
+    mine = record.fields.copy()
+    body = {name: mine.pop(name) for name in spec.public & mine.keys()}
+    others = [(subject, name, mine.pop(name)) for name, subject in record.named.items()]
+    shares: dict[Subject, Fields] = {record.own: mine} if mine else {}
+    for subject, name, value in others:
+        shares.setdefault(subject, {})[name] = value
+    return body, shares
 
 
 def content_digest(spec: DatasetSpec, fields: Fields) -> bytes:
@@ -120,34 +148,16 @@ def context_of(snapshot_id: UUID, key: str) -> bytes:
     return snapshot_id.bytes + key.encode()
 
 
-def _parted(spec: DatasetSpec, key: str, fields: Fields) -> tuple[Fields, list[Part]]:
-    """The readable part of a record, and the personal parts by subject.
-
-    What belongs to no human with an identity document belongs to the record itself, under a key that later
-    snapshots of the same record share.
-    """
-    own = _own_subject(spec, key, fields)
-    named = dict(_named(spec, fields))
-    body: Fields = {}
-    parts: list[Part] = []
-    for name, value in fields.items():
-        if name in spec.public:
-            body[name] = value
-        else:
-            parts.append(Part(named.get(name, own), (name,), value))
-    return body, parts
-
-
-def _named(spec: DatasetSpec, fields: Fields) -> Iterator[tuple[str, Subject]]:
+def _named(spec: DatasetSpec, fields: Fields) -> Mapping[str, Subject]:
     """The nested fields that name a human by an identity document, and that human."""
+    if not spec.nested:
+        return NOBODY
+    found = {}
     for name in spec.nested & fields.keys():
         identity = identity_of(fields[name]) if isinstance(fields[name], Mapping) else None
         if identity is not None:
-            yield name, human(identity.id_type, identity.id_number)
+            found[name] = human(identity.id_type, identity.id_number)
+    return found
 
 
-def _own_subject(spec: DatasetSpec, key: str, fields: Fields) -> Subject:
-    identity = identity_of(fields) if spec.about_people else None
-    if identity is not None:
-        return human(identity.id_type, identity.id_number)
-    return key_ring().blind_index("record_subject", spec.code, key)
+NOBODY: Mapping[str, Subject] = {}

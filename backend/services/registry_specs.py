@@ -9,6 +9,7 @@ and a collected one compare field by field.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from backend.core.enums import Kind
 from backend.kinds import KINDS, KindSpec
@@ -53,7 +54,7 @@ class Column:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DatasetSpec:
     """A dataset: its columns, the kind it answers for, and the field that names a record.
 
@@ -72,24 +73,24 @@ class DatasetSpec:
     identities: tuple[tuple[str, str], ...] = ()
     ignored: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def kind_spec(self) -> KindSpec | None:
         return KINDS[self.kind] if self.kind else None
 
-    @property
+    @cached_property
     def public(self) -> frozenset[str]:
         return (self.kind_spec.public if self.kind_spec else PLACE) | self.extra_public
 
-    @property
+    @cached_property
     def nested(self) -> frozenset[str]:
         return self.kind_spec.nested if self.kind_spec else frozenset()
 
-    @property
+    @cached_property
     def about_people(self) -> bool:
         """Whether each record is about one human, under whose key it is encrypted."""
         return self.kind_spec is not None and self.kind_spec.subject_is_human
 
-    @property
+    @cached_property
     def open_key(self) -> bool:
         """Whether the field that names a record may be stored readable."""
         natural = self.kind_spec.natural_key if self.kind_spec else None

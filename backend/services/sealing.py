@@ -173,6 +173,14 @@ class Vault:
             ]
         )
 
+    def seal_fields(self, shares: Mapping[Subject, Mapping[str, Any]], *, context: bytes) -> bytes | None:
+        """The same where all values are fields of the record itself, by subject and name."""
+        if not shares:
+            return None
+        keys, encode = self._keys, msgspec.json.encode
+        blob = [(subject, keys[subject].seal(encode(fields), context=context)) for subject, fields in shares.items()]
+        return msgspec.msgpack.encode(blob)
+
     def open(self, blob: bytes | None, *, context: bytes) -> list[Part]:
         """The parts of a blob. Parts of a subject whose key is gone are left out: they were erased."""
         return [
