@@ -40,7 +40,9 @@ def person(entries: Entries) -> Document:
     return document
 
 
-def considered(entries: Entries, entry: Document, kind: VerdictKind, *, recheck: bool = False) -> Verdict:
+def considered(
+    entries: Entries, entry: Document, kind: VerdictKind, *, recheck: bool = False, rule_version: int = 1
+) -> Verdict:
     """A verdict on the entry, with what follows; `recheck`: of a check made again, in the place of the last."""
     session, run = entries.session, Recheck(cause=RecheckCause.RULES, created_at=now())
     if recheck:
@@ -48,7 +50,8 @@ def considered(entries: Entries, entry: Document, kind: VerdictKind, *, recheck:
         for former in session.exec(select(Verdict).where(Verdict.source_id == entry.id)):
             former.superseded_at = now()
         session.flush()
-    verdict = entries.verdict(entry, kind, recheck_id=run.id if recheck else None)
+    run_id = run.id if recheck else None
+    verdict = entries.verdict(entry, kind, rule_version=rule_version, recheck_id=run_id)
     considering.consider(session, verdict_id=verdict.id)
     return verdict
 
@@ -196,6 +199,15 @@ def test_what_a_person_decided_outlives_a_check_of_the_same_finding(
     assert settled(session, entry)[-1] == (Course.ACCEPTED, "seen_on_site")
     considered(entries, entry, VerdictKind.NAME_DIFFERS, recheck=True)
     assert settled(session, entry)[-1] == (Course.CASE, "rule"), "another finding is another matter"
+
+
+def test_an_event_is_one_matter_whatever_other_rules_find(session: Session, entries: Entries) -> None:
+    event = entries.event()
+    considered(entries, event, VerdictKind.ACCEPTED)
+    considered(entries, event, VerdictKind.DUPLICATE, recheck=True, rule_version=2)
+    (case,) = entries.cases_of(event)
+    assert (case.reason, case.closed_at) == ("accepted", None)
+    assert settled(session, event) == [(Course.CASE, "rule"), (Course.CASE, "case_open")]
 
 
 def test_what_cannot_be_is_refused(session: Session, entries: Entries, supervisor: Caller) -> None:

@@ -68,7 +68,7 @@ def follow_answer(session: Session, *, visit_id: UUID) -> None:
     gone = verdict.superseded_at or settled.superseded_at
     if entry is None or gone or not sources.is_in_force(session, reference):
         return
-    led = considering.follow(session, verdict, entry)
+    led = considering.follow(session, verdict, entry, settled)
     if led.course is Course.NONE:
         led = Led(Course.ACCEPTED, "confirmed_on_site")
     settling.settle(session, verdict, led, decided_by=visit.answered_by)

@@ -8,9 +8,9 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import Course, TaskResult
+from backend.core.enums import Course, Kind, TaskResult
 from backend.core.ids import new_id
-from backend.models import Case, CaseStep, RegistrationStandard, Verdict
+from backend.models import Case, CaseStep, RegistrationStandard, Settlement, Verdict
 from backend.services import photos
 from backend.services.documents import merged_ids
 from workflows.cases import gone, rules, settling, sources, visits
@@ -45,21 +45,22 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
     if entry is None:
         raise jobs.Discard("source_unknown")
     lock_source(session, verdict.source_id)
-    session.refresh(verdict)  # the lock was waited for, and a later check may have come before
-    if verdict.superseded_at or _has_step(session, verdict) or not sources.is_in_force(session, reference):
+    past = settling.past_of(session, verdict)
+    if past.replaced or past.considered or not sources.is_in_force(session, reference):
         return
-    before = settling.in_force(session, verdict)
-    if not settling.is_settled(session, verdict, before):
-        settling.settle(session, verdict, follow(session, verdict, entry))
+    if not settling.decided_by_a_person(session, verdict, past.standing):
+        settling.settle(session, verdict, follow(session, verdict, entry, past.standing))
 
 
-def follow(session: Session, verdict: Verdict, entry: Entry) -> Led:
-    """Do what the routing table asks for, and say what that was. The caller holds the lock of the source."""
-    asked = visits.need_not_be_asked(session, verdict)
-    decision = routing.decide(session, facts_of(verdict, entry, asked=asked))
+def follow(session: Session, verdict: Verdict, entry: Entry, standing: Settlement | None) -> Led:
+    """Do what the routing table asks for, and say what that was. The caller holds the lock of the source; `standing` is
+    what the entry is settled as."""
+    decision = routing.decide(session, facts_of(verdict, entry))
+    if decision is not None and decision.to_worker and visits.need_not_be_asked(session, verdict):
+        decision = routing.decide(session, facts_of(verdict, entry, asked=True))
     again = verdict.recheck_id is not None
     led = _follow_recheck(session, verdict, entry, decision) if again else _follow(session, verdict, entry, decision)
-    if led.course is not Course.VISIT:
+    if led.course is not Course.VISIT and standing is not None and standing.course is Course.VISIT:
         good = rules.clears(verdict.kind, verdict.verdict) and not again
         visits.end(session, verdict.source_id, TaskResult.CORRECTED if good else TaskResult.WITHDRAWN)
     return led
@@ -79,12 +80,13 @@ def _follow(session: Session, verdict: Verdict, entry: Entry, decision: RoutingD
 def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision | None) -> Led:
     """End the open cases of the entry whose difference is gone, and begin what a difference asks for that is new.
 
-    A case whose difference still stands is left in peace: nothing is new about it. What a person has ended for this
+    A case whose difference still stands is left in peace: nothing is new about it. An event is one matter, whatever is
+    found about it. What a person has ended for this
     very version is not opened again for the same reason by a check that nobody in the field has a part in.
     """
     standing = gone.end_what_is_gone(session, verdict)
     same = next((case for case in standing if case.reason == verdict.verdict), None)
-    if same is not None or (decision is None and standing):
+    if same is not None or (standing and (decision is None or verdict.kind is Kind.EVENT)):
         return Led(Course.CASE, "case_open", decision.rule_id if decision else None, (same or standing[0]).id)
     if decision is None:
         return _unasked(verdict)
@@ -133,10 +135,6 @@ def facts_of(verdict: Verdict, entry: Entry, *, asked: bool = False) -> Facts:
 def lock_source(session: Session, source_id: UUID) -> None:
     """One verdict of an entry at a time, so that two versions cannot both find no open case."""
     session.connection().execute(_LOCK, {"key": f"case:{source_id}"})
-
-
-def _has_step(session: Session, verdict: Verdict) -> bool:
-    return session.exec(select(CaseStep.case_id).where(CaseStep.verdict_id == verdict.id)).first() is not None
 
 
 def _open_case_for(session: Session, verdict: Verdict) -> Case | None:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import and_, exists
 from sqlmodel import Session, col, select
 
 from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import Course
 from backend.core.ids import new_id
-from backend.models import Settlement, Verdict
+from backend.models import CaseStep, Settlement, Verdict
 from backend.services import audit
 from workflows.cases.steps import SYSTEM
 
@@ -25,22 +26,33 @@ class Led:
     visit_id: UUID | None = None
 
 
-def in_force(session: Session, verdict: Verdict) -> Settlement | None:
-    """What the entry of a verdict has been settled as."""
-    return session.exec(
-        select(Settlement).where(
-            Settlement.source_type == verdict.source_type,
-            Settlement.source_id == verdict.source_id,
-            col(Settlement.superseded_at).is_(None),
-        )
-    ).first()
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What has become of a verdict and its entry so far: whether another verdict has replaced this one, whether it has
+    had its say already, and what the entry is settled as."""
+
+    replaced: bool
+    considered: bool
+    standing: Settlement | None
 
 
-def is_settled(session: Session, verdict: Verdict, standing: Settlement | None) -> bool:
-    """Whether there is nothing more to say: the verdict had its say, or a person has decided about the same finding on
-    the same version, which a check that is made again does not overrule."""
-    if session.exec(select(Settlement.id).where(Settlement.verdict_id == verdict.id)).first() is not None:
-        return True
+def past_of(session: Session, verdict: Verdict) -> Past:
+    """Read afresh, with one query. The caller holds the lock of the source, so this is how things stand."""
+    of_source = and_(col(Settlement.source_type) == verdict.source_type, col(Settlement.source_id) == verdict.source_id)
+    step = exists().where(col(CaseStep.verdict_id) == verdict.id)
+    query = select(Verdict.superseded_at, step, Settlement).join(Settlement, of_source, isouter=True)
+    rows = session.exec(query.where(Verdict.id == verdict.id).execution_options(populate_existing=True)).all()
+    settlements = list(filter(None, (found for _, _, found in rows)))
+    return Past(
+        replaced=rows[0][0] is not None,
+        considered=rows[0][1] or any(found.verdict_id == verdict.id for found in settlements),
+        standing=next((found for found in settlements if found.superseded_at is None), None),
+    )
+
+
+def decided_by_a_person(session: Session, verdict: Verdict, standing: Settlement | None) -> bool:
+    """Whether a person has decided about the same finding on the same version: a check that is made again does not
+    overrule him."""
     if standing is None or standing.decided_by is None or standing.source_version != verdict.source_version:
         return False
     return session.get_one(Verdict, standing.verdict_id).verdict is verdict.verdict

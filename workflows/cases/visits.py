@@ -6,7 +6,7 @@ from sqlmodel import Session, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import SourceType, TaskResult, TaskState
+from backend.core.enums import Kind, SourceType, TaskResult, TaskState
 from backend.core.ids import new_id
 from backend.models import RegistrationStandard, Verdict, Visit
 from backend.services import audit
@@ -17,9 +17,9 @@ PROJECT_JOB = "sync.project_visit"
 
 
 def need_not_be_asked(session: Session, verdict: Verdict) -> bool:
-    """Whether no worker is to be asked: a citizen's report is nobody's, and who has confirmed the same finding of a
-    record has given his answer."""
-    if verdict.source_type is not SourceType.DOCUMENT or verdict.grid_id is None:
+    """Whether no worker is to be asked: an event is looked at by who handles it, a citizen's report is nobody's, and
+    who has confirmed the same finding of a record has given his answer."""
+    if verdict.kind is Kind.EVENT or verdict.source_type is not SourceType.DOCUMENT or verdict.grid_id is None:
         return True
     answered = select(Visit.id).where(
         Visit.document_id == verdict.source_id,

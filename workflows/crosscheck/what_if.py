@@ -157,7 +157,7 @@ def _course(session: Session, entry: Entry, verdict: VerdictKind, findings: Iter
         severity=severity if isinstance(severity, str) and severity else None,
         urgent=severity == URGENT,
         grid_id=entry.grid_id,
-        asked=entry.source.type is not SourceType.DOCUMENT or entry.grid_id is None,
+        asked=entry.kind is Kind.EVENT or entry.source.type is not SourceType.DOCUMENT or entry.grid_id is None,
     )
     decision = routing.decide(session, facts)
     if decision is not None:
