@@ -14,7 +14,7 @@ from backend.core.settings import get_settings
 from backend.handlers import load_handlers
 from backend.services.audit_tasks import Sealer
 from backend.services.key_use import KeysUnfit, refuse_unfit_keys
-from backend.tasks import BackgroundWaker, celery
+from backend.tasks import BackgroundWaker, celery, spare_collector
 
 app = celery
 
@@ -46,5 +46,6 @@ def _check_keys(**_: Any) -> None:
 def _start_child(**_: Any) -> None:
     """A pool child is a fork: connections of its parent are not its own, and it wakes others for follow-up jobs."""
     engine_for.cache_clear()
+    spare_collector()
     jobs.set_waker(BackgroundWaker())
     Sealer().start()

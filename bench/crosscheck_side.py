@@ -20,7 +20,7 @@ from backend.models import Verdict
 from backend.seed.load import import_file
 from backend.services.evidence import open_evidence
 from backend.services.sealing import Vault
-from backend.tasks import run_batch
+from backend.tasks import run_batch, spare_collector
 from workflows.crosscheck.facts import POPULATION
 
 CROSSCHECK = "workflows.crosscheck"
@@ -39,6 +39,7 @@ def load(path: Path) -> dict[str, float]:
 def check() -> dict[str, float]:
     """Work through all checks that wait, as a worker's child does. The moments are of the machine's clock."""
     load_handlers()
+    spare_collector()
     run_batch(CROSSCHECK)  # The first batch makes connections and fills caches.
     print("ready", flush=True)
     sys.stdin.readline()

@@ -162,6 +162,12 @@ def test_candidates_by_phone_or_birth_date_count_only_when_one_stands_out(
     assert list(person(population(*candidates)).findings) == findings
 
 
+def test_the_record_of_who_says_no_number_is_named_by_its_own() -> None:
+    found = Candidate({"id_number": PERSON["id_number"]}, {"name": 1.0, "birth_date": 1.0, "phone": 1.0}, exact=False)
+    numbers = [one for one in person(population(found), id_number=None).evidence if one.field == "id_number"]
+    assert [(one.mine, one.theirs, one.finding) for one in numbers] == [(None, PERSON["id_number"], None)]
+
+
 def test_each_likeness_is_worth_its_points() -> None:
     how = RULES.person.compared["id_number"]
     assert [how.points(score) for score in (0.8, 0.79, 0.4, 0.1)] == [6, 2.5, -1, -5]

@@ -30,14 +30,15 @@ from workflows.crosscheck.facts import (
 from workflows.crosscheck.identity import contradictions, uscc_is_valid
 from workflows.crosscheck.ruleset import Compared, Rules, Search
 
-Check = Callable[[Entry, Known, Rules, datetime], Iterator[Evidence]]
+Check = Callable[[Entry, Known, Candidate | None, Rules, datetime], Iterator[Evidence]]
+"""Given the business record of the entry, where one was found."""
 
 
 def decide(entry: Entry, known: Known, rules: Rules, *, at: datetime) -> Decision:
     """The verdict on one entry at a moment in city time."""
-    evidence = tuple(_CHECKS[entry.kind](entry, known, rules, at))
-    found = {item.finding for item in evidence if item.finding is not None}
     matched = _record_of(entry, known, rules)
+    evidence = tuple(_CHECKS[entry.kind](entry, known, matched, rules, at))
+    found = {item.finding for item in evidence if item.finding is not None}
     if not found:
         found = {VerdictKind.MATCH if matched else VerdictKind.ACCEPTED}
     findings = tuple(sorted(found, key=rules.priority.index))
@@ -97,15 +98,15 @@ def _record_of(entry: Entry, known: Known, rules: Rules) -> Candidate | None:
     return select(known.candidates, _compared(entry.kind, rules), rules.person.search)
 
 
-def _person(entry: Entry, known: Known, rules: Rules, at: datetime) -> Iterator[Evidence]:
+def _person(entry: Entry, known: Known, record: Candidate | None, rules: Rules, at: datetime) -> Iterator[Evidence]:
     yield from _identity(entry, rules, at)
     yield from _twins(known)
-    record = _record_of(entry, known, rules)
     if POPULATION in known.datasets:
         if record is None:
             yield _not_found_or_ambiguous(entry, known, rules)
         else:
             yield from _fields(entry, record, rules)
+            yield from _number_on_record(entry, record)
     yield from _residence(entry, known, record, rules)
 
 
@@ -117,6 +118,13 @@ def _identity(entry: Entry, rules: Rules, at: datetime) -> Iterator[Evidence]:
     stated = {"birth_date": value_at(entry.fields, "birth_date"), "sex": value_at(entry.fields, "sex")}
     for wrong in contradictions(number, **stated, today=at.date()):
         yield Evidence(wrong.field, wrong.stated, wrong.implied, 0.0, None, VerdictKind.ID_SELF_INCONSISTENT)
+
+
+def _number_on_record(entry: Entry, record: Candidate) -> Iterator[Evidence]:
+    """Whose record it is, where the entry says no number to compare: nothing else names it."""
+    number = value_at(record.fields, "id_number")
+    if number is not None and value_at(entry.fields, "id_number") is None:
+        yield Evidence("id_number", None, number, None, POPULATION)
 
 
 def _not_found_or_ambiguous(entry: Entry, known: Known, rules: Rules) -> Evidence:
@@ -146,8 +154,7 @@ def _residence(entry: Entry, known: Known, record: Candidate | None, rules: Rule
         yield Evidence("house_code", home.house_code, elsewhere, 0.0, POPULATION, VerdictKind.MOVED)
 
 
-def _house(entry: Entry, known: Known, rules: Rules, _: datetime) -> Iterator[Evidence]:
-    record = _record_of(entry, known, rules)
+def _house(entry: Entry, known: Known, record: Candidate | None, rules: Rules, _: datetime) -> Iterator[Evidence]:
     if record is not None:
         yield from _fields(entry, record, rules)
         yield from _same_grid(entry, "grid_id", record.fields.get("grid_id"), HOUSES)
@@ -177,11 +184,12 @@ def _rental(entry: Entry, rules: Rules) -> Iterator[Evidence]:
         yield Evidence("tenants.count", count, limit, None, None, VerdictKind.RENTAL_HAZARD)
 
 
-def _organisation(entry: Entry, known: Known, rules: Rules, _: datetime) -> Iterator[Evidence]:
+def _organisation(
+    entry: Entry, known: Known, record: Candidate | None, rules: Rules, _: datetime
+) -> Iterator[Evidence]:
     code = value_at(entry.fields, "uscc")
     if code is not None and not uscc_is_valid(code):
         yield Evidence("uscc", code, None, 0.0, None, VerdictKind.ID_SELF_INCONSISTENT)
-    record = _record_of(entry, known, rules)
     if record is not None:
         yield from _fields(entry, record, rules)
         yield from _still_registered(entry, record, rules)
@@ -198,8 +206,7 @@ def _still_registered(entry: Entry, record: Candidate, rules: Rules) -> Iterator
         yield Evidence("status_seen", seen, status, None, ORGANISATIONS, finding)
 
 
-def _component(entry: Entry, known: Known, rules: Rules, _: datetime) -> Iterator[Evidence]:
-    record = _record_of(entry, known, rules)
+def _component(entry: Entry, known: Known, record: Candidate | None, rules: Rules, _: datetime) -> Iterator[Evidence]:
     if record is not None:
         yield from _fields(entry, record, rules)
         yield from _owner(entry, record)
@@ -226,7 +233,7 @@ def _in_place(entry: Entry, record: Candidate, rules: Rules) -> Iterator[Evidenc
     yield Evidence("location.distance_m", round(metres, 1), limit, None, COMPONENTS, finding)
 
 
-def _event(entry: Entry, known: Known, rules: Rules, _: datetime) -> Iterator[Evidence]:
+def _event(entry: Entry, known: Known, _record: Candidate | None, rules: Rules, _: datetime) -> Iterator[Evidence]:
     if not known.class_known:
         code = value_at(entry.fields, "class_code")
         yield Evidence("class_code", code, None, None, CLASSES, VerdictKind.CLASS_UNKNOWN)
