@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell
+from tests.matrix.cells import GRID_PLACES, Ask, Call, Cell, Place
 
 
 def _create(cell: Cell) -> Ask:
@@ -11,11 +11,11 @@ def _create(cell: Cell) -> Ask:
     return Ask("POST", "/reconciliations/v1/runs", {"json": body})
 
 
-def _run(method: str, suffix: str = "", **options: Any) -> Call:
+def _run(method: str, suffix: str = "", *, places: tuple[Place, ...] = (Place.HELD, Place.FAR), **options: Any) -> Call:
     def ask(cell: Cell) -> Ask:
         return Ask(method, f"/reconciliations/v1/runs/{cell.scene.runs[cell.place]}{suffix}")
 
-    return Call(ask, places=GRID_PLACES, **options)
+    return Call(ask, places=places, **options)
 
 
 def _lists_run(cell: Cell, answer: Any) -> bool:
@@ -27,7 +27,7 @@ CALLS = {
     "reconciliations.list": Call(
         lambda _: Ask("GET", "/reconciliations/v1/runs"), places=GRID_PLACES, granted=_lists_run
     ),
-    "reconciliations.read": _run("GET"),
+    "reconciliations.read": _run("GET", places=GRID_PLACES),
     "reconciliations.cancel": _run("POST", "/cancel"),
     "reconciliations.report": _run("GET", "/report", passed={"reconciliation_not_done"}),
     "reconciliations.chart": _run("GET", "/charts/outcomes", passed={"reconciliation_not_done"}),
