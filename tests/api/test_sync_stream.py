@@ -227,10 +227,14 @@ def listening_connections(pair: Pair) -> list[int]:
 
 def test_who_gets_a_grid_is_told_and_one_connection_listens_for_all(pair: Pair) -> None:
     with world_of(pair.one) as world:
-        one, other = world.handheld(), world.handheld(world.workers()[1])
-        with listening(pair.one, one) as listener, listening(pair.one, other) as beside:
-            listener.settle()
-            beside.settle()
+        one, other, third = (world.handheld(login) for login in world.workers()[:3])
+        with (
+            listening(pair.one, one) as listener,
+            listening(pair.one, other) as beside,
+            listening(pair.two, third) as elsewhere,
+        ):
+            for stream in (listener, beside, elsewhere):
+                stream.settle()
             assert len(listening_connections(pair)) == len((pair.one, pair.two)), "one a process"
             pair.scalar(
                 "INSERT INTO membership (id, account_id, grid_id, epoch, starts_at)"
