@@ -135,6 +135,7 @@ def main() -> int:
     reader.add_argument("--rounds", type=int, default=3)
     reader.add_argument("--pace", type=float, default=200.0, help="pushes a second")
     reader.add_argument("--seconds", type=float, default=60.0, help="how long pushes are paced")
+    reader.add_argument("--tables", type=Path, help="folder that keeps the population for further runs")
     said = reader.parse_args()
     try:
         crosscheck_peers.install()
@@ -143,8 +144,8 @@ def main() -> int:
         return 1
     with ExitStack() as opened:
         stack = opened.enter_context(own_stack(fsync=True))
-        drop, people = write_population(stack.folder, said.people)
-        fewer, _ = write_population(stack.folder, said.people // 10)
+        drop, people = write_population(said.tables or stack.folder, said.people)
+        fewer, _ = write_population(said.tables or stack.folder, said.people // 10)
         small = check(stack, said.people // 10, said, fewer, pace=False)
         peers = against_peers(stack.folder, people, said.people, said.entries)
         large = check(stack, said.people, said, drop, pace=True)

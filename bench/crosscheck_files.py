@@ -43,8 +43,10 @@ Line = Sequence[str]
 
 
 def write_population(folder: Path, total: int) -> tuple[Path, Path]:
-    """The drop of a population of that size, and the peers' table of it."""
+    """The drop of a population of that size, and the peers' table of it. Those of an earlier run stay as they are."""
     drop, table = folder / f"population_{total}.csv", folder / f"people_{total}.csv"
+    if drop.exists() and table.exists():
+        return drop, table
     with drop.open("w", encoding="utf-8", newline="") as one, table.open("w", encoding="utf-8", newline="") as other:
         drops, tables = csv.writer(one, lineterminator="\n"), csv.writer(other, lineterminator="\n")
         drops.writerow([column.title for column in POPULATION.columns])

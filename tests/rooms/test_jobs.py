@@ -226,6 +226,28 @@ def test_first_attempts_of_one_request_are_made_together(
     assert set(_states().values()) == {("done", 1)}
 
 
+def test_jobs_of_many_requests_are_made_together_where_the_handler_sees_to_it(
+    database: str, handled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    def handle_mixed(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
+        seen.extend(job.request_id for job in batch)
+        jobs.enqueue_many(session, [jobs.NewJob("next", str(job.id), {}, request_id=job.request_id) for job in batch])
+        return {place: "no_such_row" for place, job in enumerate(batch) if job.request_id == "two"}
+
+    monkeypatch.setitem(jobs._mixed_handlers, NAME, handle_mixed)
+    for request_id in ("one", "two", "three"):
+        with log_context(request_id=request_id):
+            _enqueue(key=request_id)
+    assert tasks.run_batch(NAME) == 3
+    assert seen == ["one", "two", "three"], "one call for all"
+    with Session(engine_for("zw_worker")) as session:
+        rows = session.connection().execute(text("SELECT name, key, state, request_id FROM job")).all()
+    assert {row.key: row.state for row in rows if row.name == NAME} == {"one": "done", "two": "dead", "three": "done"}
+    assert sorted(row.request_id for row in rows if row.name == "next") == ["one", "three", "two"]
+
+
 def test_of_a_batch_only_what_can_never_succeed_dies(
     database: str, handled: dict[str, Any], together: list[int]
 ) -> None:
