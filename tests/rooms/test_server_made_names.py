@@ -40,6 +40,10 @@ def _dispositions(tree: ast.Module) -> Iterator[set[str]]:
                     yield {name.id for name in ast.walk(value) if isinstance(name, ast.Name)}
 
 
+CLOSED = {"format_.value"}
+"""What is no word in the route and yet none of a client's: `format_` is an `ExportFormat`."""
+
+
 def test_nobody_looks_at_the_file_name_a_client_gave() -> None:
     assert [(place, line) for place, tree in _sources() for line in _client_names(tree)] == []
 
@@ -60,7 +64,7 @@ def test_the_words_of_a_file_name_are_written_in_the_route() -> None:
         if keyword.arg in ("what", "suffix")
     ]
     assert len(calls) >= 6
-    assert all(isinstance(value, ast.Constant) for value in calls)
+    assert [value for value in calls if not isinstance(value, ast.Constant) and ast.unparse(value) not in CLOSED] == []
 
 
 def test_planted_breaches_are_found() -> None:

@@ -15,6 +15,7 @@ from backend.services.spreadsheets import harmless, line
 CSV_OPERATIONS = {
     "/registry/v1/imports/{snapshot_id}/rejects",
     "/exports/v1/{export_id}/file",
+    "/checks/v1/what-ifs/{what_if_id}/file",
 }
 """Each of them writes cells through `spreadsheets`; tests of their own look at the files."""
 
