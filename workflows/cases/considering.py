@@ -1,5 +1,6 @@
 """What becomes of a verdict: it opens a case, comes again to one, finds a record in order, or ends what is no more."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import h3
@@ -50,6 +51,14 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
         return
     if not settling.decided_by_a_person(session, verdict, past.standing):
         settling.settle(session, verdict, follow(session, verdict, entry, past.standing))
+
+
+def entries_of(session: Session, verdict_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The entry of each verdict; the verdicts stay in the session for those who consider them."""
+    return {
+        verdict.id: verdict.source_id
+        for verdict in session.exec(select(Verdict).where(col(Verdict.id).in_(verdict_ids)))
+    }
 
 
 def follow(session: Session, verdict: Verdict, entry: Entry, standing: Settlement | None) -> Led:
