@@ -90,8 +90,8 @@ def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: 
     """End the open cases of the entry whose difference is gone, and begin what a difference asks for that is new.
 
     A case whose difference still stands is left in peace: nothing is new about it. An event is one matter, whatever is
-    found about it. What a person has ended for this
-    very version is not opened again for the same reason by a check that nobody in the field has a part in.
+    found about it. What a person has ended for this very version is not opened again for the same reason by a check
+    that nobody in the field has a part in.
     """
     standing = gone.end_what_is_gone(session, verdict)
     same = next((case for case in standing if case.reason == verdict.verdict), None)
