@@ -6,8 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 
 from backend.api.deps import DbSession, allowed
-from backend.core.enums import SourceType
-from backend.core.errors import Malformed
+from backend.api.entries import NamedSource
 from backend.services.sessions import Caller
 from workflows.crosscheck import reading
 from workflows.crosscheck.schemas import Summary, VerdictDetail, VerdictOut
@@ -20,15 +19,9 @@ Counter = Annotated[Caller, Depends(allowed("checks.summary"))]
 
 
 @router.get("/verdicts", summary="比对结论列表 · verdicts on one entry")
-def list_verdicts(
-    session: DbSession, caller: Lister, document_id: UUID | None = None, report_id: UUID | None = None
-) -> list[VerdictOut]:
+def list_verdicts(session: DbSession, caller: Lister, source: NamedSource) -> list[VerdictOut]:
     """All verdicts on one record or one report, the newest first; name exactly one of the two."""
-    if document_id is not None and report_id is None:
-        return reading.verdicts_of(session, caller, SourceType.DOCUMENT, document_id)
-    if report_id is not None and document_id is None:
-        return reading.verdicts_of(session, caller, SourceType.REPORT, report_id)
-    raise Malformed("name either document_id or report_id")
+    return reading.verdicts_of(session, caller, *source)
 
 
 @router.get("/verdicts/{verdict_id}", summary="比对结论及依据 · one verdict with its evidence")

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse
 
 from backend.api import media_lists, media_uploads
 from backend.api.deps import DbSession, allowed
-from backend.core.enums import SourceType
+from backend.api.media_lists import NamedSource
 from backend.core.settings import get_settings
 from backend.services.photos import PhotoTooLarge
 from backend.services.sessions import Caller
@@ -128,18 +128,8 @@ def get_copy(
 
 
 @router.get("/completeness", summary="Photos a record or a report names: expected, received, processed, failed and why")
-def get_completeness(
-    session: DbSession,
-    caller: Counter,
-    document_id: Annotated[UUID | None, Query()] = None,
-    report_id: Annotated[UUID | None, Query()] = None,
-) -> CompletenessView:
-    if (document_id is None) == (report_id is None):
-        raise UploadHeaderInvalid("name either document_id or report_id")
-    if document_id is not None:
-        return service.record_completeness(session, caller, source_type=SourceType.DOCUMENT, source_id=document_id)
-    assert report_id is not None
-    return service.record_completeness(session, caller, source_type=SourceType.REPORT, source_id=report_id)
+def get_completeness(session: DbSession, caller: Counter, source: NamedSource) -> CompletenessView:
+    return service.record_completeness(session, caller, source_type=source.source_type, source_id=source.source_id)
 
 
 @router.get(

@@ -6,8 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 
 from backend.api.deps import DbSession, allowed
-from backend.core.enums import SourceType
-from backend.core.errors import Malformed
+from backend.api.entries import NamedSource
 from backend.services.sessions import Caller
 from backend.services.settlement_schemas import SettlementOut
 from workflows.cases import answering, undoing
@@ -24,15 +23,9 @@ Answerer = Annotated[Caller, Depends(allowed("visits.answer"))]
 
 
 @router.get("/settlements", summary="一条数据的认定经过 · what one entry has been settled as")
-def list_settlements(
-    session: DbSession, caller: Lister, document_id: UUID | None = None, report_id: UUID | None = None
-) -> list[SettlementOut]:
+def list_settlements(session: DbSession, caller: Lister, source: NamedSource) -> list[SettlementOut]:
     """The newest first; name exactly one record or one report."""
-    if document_id is not None and report_id is None:
-        return explaining.settlements_of(session, caller, SourceType.DOCUMENT, document_id)
-    if report_id is not None and document_id is None:
-        return explaining.settlements_of(session, caller, SourceType.REPORT, report_id)
-    raise Malformed("name either document_id or report_id")
+    return explaining.settlements_of(session, caller, *source)
 
 
 @router.get("/settlements/{settlement_id}", summary="为何如此认定 · one settlement with all that it rests on")

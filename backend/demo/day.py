@@ -6,6 +6,7 @@ worker and broker: what is lost on the way is sent again, as clients do. The cou
 nobody else should work on it meanwhile.
 """
 
+import errno
 from contextlib import ExitStack
 
 from rich.console import Console
@@ -87,6 +88,8 @@ def _why(error: Exception, url: str) -> str:
             return f"请求被拒绝 · refused: {error}"
         case NoGrid():
             return f"{error} 没有网格，请重新执行 make run · holds no grid now: run make run anew"
+        case OSError(errno=errno.EADDRINUSE):
+            return "另一场演示正在进行，请等它结束 · another demo day is being played: wait until it has ended"
         case _:
             return f"无法演示 · cannot play: {error}"
 
