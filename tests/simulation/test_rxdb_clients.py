@@ -241,3 +241,15 @@ def test_a_document_that_the_local_form_rejects_raises_an_alarm(town: Town, star
     until(lambda: bool(device.call("report")["alarms"]), what="an alarm")
     assert any("RC_PULL" in alarm for alarm in device.call("report")["alarms"])
     assert device.houses() == {}, "RxDB stores nothing of it: that is what the alarm is for"
+
+
+def test_a_handheld_in_memory_holds_nothing_of_another_before_it(nodes: list[NodeProcess], town: Town) -> None:
+    """Else it pushes under the other's numbers, which the server refuses, and shows the other's records as its own."""
+    token = town.enrol(0).tokens["access_token"]
+    held = []
+    for _ in range(2):
+        nodes[0].call("open", name="one name", storage="memory", url=town.url, token=token)
+        held.append(nodes[0].call("dump")["living"]["house"])
+        nodes[0].call("insert", kind="house", document=document(town.grids[0], address="合成路1号"))
+    nodes[0].call("close")
+    assert held == [{}, {}]

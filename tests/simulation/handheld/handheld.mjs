@@ -45,8 +45,8 @@ export class Handheld {
       ? getRxStorageMemory()
       : getRxStorageDexie({ indexedDB: this.indexedDB, IDBKeyRange });
     const storage = wrappedValidateAjvStorage({ storage: inner });
-    // RxDB's memory storage outlives its database under the same name.
-    const name = this.isMemory ? `${this.name}-${this.lives}` : this.name;
+    // RxDB's memory storage outlives its database under the same name, for the next handheld of this process too.
+    const name = this.isMemory ? `${this.name}-${randomUUID()}` : this.name;
     this.database = await createRxDatabase({ name, storage, multiInstance: false });
     await this.database.addCollections(collections(this.options.kinds, this.schemaVersion));
     for (const kind of this.options.kinds) this.#nameEachWrite(this.database[kind]);
