@@ -1,7 +1,6 @@
 """What a verdict led to is written down: accepted, a look on site, a case; a person can put another in its place."""
 
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from sqlmodel import Session, col, select
@@ -19,7 +18,6 @@ from workflows.cases import answering, considering, undoing
 from workflows.cases.errors import SettlementNotPossible, SettlementReplaced, VisitDone
 from workflows.cases.settling_rules import PERSON_REASONS, REASONS
 from workflows.cases.settling_schemas import Undo, VisitAnswer
-from workflows.cases.tasks import consider_many
 
 CONFIRMED = VisitAnswer(result="confirmed", note="合成说明")
 
@@ -238,17 +236,3 @@ def test_every_reason_has_a_text_and_people_name_theirs() -> None:
     schema = Undo.model_json_schema()["properties"]["reason"]["enum"]
     assert set(schema) == set(PERSON_REASONS)
     assert all(REASONS.values())
-
-
-def test_verdicts_of_a_batch_lock_their_entries_in_the_order_of_a_push(
-    session: Session, entries: Entries, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In any other order a batch and a push wait for each other's records, and the push is turned away."""
-    verdicts = [entries.verdict(person(entries), VerdictKind.MATCH) for _ in range(5)]
-    order = {verdict.id: verdict.source_id for verdict in verdicts}
-    seen: list[Any] = []
-    monkeypatch.setattr(considering, "consider", lambda _, *, verdict_id: seen.append(order[verdict_id]))
-    last_first = sorted(verdicts, key=lambda verdict: verdict.source_id, reverse=True)
-    batch = [Mock(payload={"verdict_id": str(verdict.id)}, id=verdict.id, request_id="") for verdict in last_first]
-    assert consider_many(session, batch) == {}
-    assert seen == sorted(order.values())

@@ -1,6 +1,5 @@
 """What becomes of a verdict: it opens a case, comes again to one, finds a record in order, or ends what is no more."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import h3
@@ -25,7 +24,7 @@ from workflows.routing.rules import Facts, RoutingDecision
 NEARBY_LIMIT = 200
 
 
-def consider(session: Session, *, verdict_id: UUID) -> None:
+def consider(session: Session, *, verdict_id: UUID, table: routing.Table | None = None) -> None:
     """Open a case for a verdict where a rule asks for one, or come again to the case that is open for it.
 
     A verdict on a version that has been replaced, or on a record that was deleted, opens none: while the worker was
@@ -36,7 +35,8 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
     A verdict of a check that was made again, and found other than before, also ends what is no more (`gone`). A
     verdict that another one has replaced meanwhile does nothing. Where it led is written down as a settlement.
 
-    Running twice changes nothing. `jobs.Discard` where verdict or entry is unknown.
+    Running twice changes nothing. `jobs.Discard` where verdict or entry is unknown. `table` is the routing table in
+    force, where it has been read already.
     """
     verdict = session.get(Verdict, verdict_id)
     if verdict is None:
@@ -50,23 +50,23 @@ def consider(session: Session, *, verdict_id: UUID) -> None:
     if past.replaced or past.considered or not sources.is_in_force(session, reference):
         return
     if not settling.decided_by_a_person(session, verdict, past.standing):
-        settling.settle(session, verdict, follow(session, verdict, entry, past.standing))
+        settling.settle(session, verdict, follow(session, verdict, entry, past.standing, table=table))
 
 
-def entries_of(session: Session, verdict_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """The entry of each verdict; the verdicts stay in the session for those who consider them."""
-    return {
-        verdict.id: verdict.source_id
-        for verdict in session.exec(select(Verdict).where(col(Verdict.id).in_(verdict_ids)))
-    }
-
-
-def follow(session: Session, verdict: Verdict, entry: Entry, standing: Settlement | None) -> Led:
+def follow(
+    session: Session,
+    verdict: Verdict,
+    entry: Entry,
+    standing: Settlement | None,
+    *,
+    table: routing.Table | None = None,
+) -> Led:
     """Do what the routing table asks for, and say what that was. The caller holds the lock of the source; `standing` is
     what the entry is settled as."""
-    decision = routing.decide(session, facts_of(verdict, entry))
+    table = table or routing.table_of(session)
+    decision = table.decide(facts_of(verdict, entry))
     if decision is not None and decision.to_worker and visits.need_not_be_asked(session, verdict):
-        decision = routing.decide(session, facts_of(verdict, entry, asked=True))
+        decision = table.decide(facts_of(verdict, entry, asked=True))
     again = verdict.recheck_id is not None
     led = _follow_recheck(session, verdict, entry, decision) if again else _follow(session, verdict, entry, decision)
     if led.course is not Course.VISIT and standing is not None and standing.course is Course.VISIT:
@@ -79,7 +79,7 @@ def _follow(session: Session, verdict: Verdict, entry: Entry, decision: RoutingD
     if decision is None:
         if rules.clears(verdict.kind, verdict.verdict):
             _clear(session, verdict)
-        return _unasked(verdict)
+        return unasked(verdict)
     if (case := _open_case_for(session, verdict)) is not None:
         _come_again(session, case, verdict)
         return Led(Course.CASE, "case_open", decision.rule_id, case.id)
@@ -98,7 +98,7 @@ def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: 
     if same is not None or (standing and (decision is None or verdict.kind is Kind.EVENT)):
         return Led(Course.CASE, "case_open", decision.rule_id if decision else None, (same or standing[0]).id)
     if decision is None:
-        return _unasked(verdict)
+        return unasked(verdict)
     ours = next((case for case in standing if gone.of_same_check(case, verdict)), None)
     if ours is not None:
         _come_again(session, ours, verdict)
@@ -108,7 +108,7 @@ def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: 
     return _begin(session, verdict, entry, decision)
 
 
-def _unasked(verdict: Verdict) -> Led:
+def unasked(verdict: Verdict) -> Led:
     """No rule asks for anything: a record in order is accepted, anything else is left alone."""
     if rules.clears(verdict.kind, verdict.verdict):
         return Led(Course.ACCEPTED, "in_order")

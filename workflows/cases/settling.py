@@ -14,6 +14,9 @@ from backend.models import CaseStep, Settlement, Verdict
 from backend.services import audit
 from workflows.cases.steps import SYSTEM
 
+SETTLED = "settled"
+"""What the trail calls it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Led:
@@ -94,15 +97,22 @@ def settle(
     audit.record(
         session,
         actor=str(decided_by or SYSTEM),
-        action="settled",
+        action=SETTLED,
         object_type="settlement",
         object_id=str(settled.id),
-        source=f"{verdict.source_type.value}:{verdict.source_id}",
-        verdict=str(verdict.id),
-        course=led.course.value,
-        reason=led.reason,
+        **audited(verdict, led),
     )
     return settled
+
+
+def audited(verdict: Verdict, led: Led) -> dict[str, str]:
+    """What the trail keeps of a settlement."""
+    return {
+        "source": f"{verdict.source_type.value}:{verdict.source_id}",
+        "verdict": str(verdict.id),
+        "course": led.course.value,
+        "reason": led.reason,
+    }
 
 
 _SUPERSEDE = """

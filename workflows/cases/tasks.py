@@ -6,10 +6,8 @@ from uuid import UUID
 from sqlmodel import Session
 
 from backend import jobs
-from backend.core.logging import log_context
-from workflows.cases import answering, considering, undoing
-
-NIL = UUID(int=0)
+from workflows.cases import answering, considering, considering_many, undoing
+from workflows.cases.considering_many import Asked
 
 
 @jobs.handler("workflows.cases.consider")
@@ -20,21 +18,10 @@ def consider(session: Session, *, verdict_id: str) -> None:
 
 @jobs.mixed_handler("workflows.cases.consider")
 def consider_many(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
-    """One verdict after the other in one transaction. What is unknown is found out before anything is written.
-
-    They come in the order of their entries' ids, which each one locks: a push locks its records in that order too.
-    """
-    refused: dict[int, str] = {}
-    wanted = [UUID(job.payload["verdict_id"]) for job in batch]
-    entries = considering.entries_of(session, wanted)
-    for place in sorted(range(len(batch)), key=lambda place: entries.get(wanted[place], NIL)):
-        job = batch[place]
-        with log_context(job_id=str(job.id), request_id=job.request_id or ""):
-            try:
-                considering.consider(session, verdict_id=wanted[place])
-            except jobs.Discard as reason:
-                refused[place] = str(reason)
-    return refused
+    """Many verdicts in one transaction."""
+    return considering_many.consider(
+        session, [Asked(UUID(job.payload["verdict_id"]), job.id, job.request_id) for job in batch]
+    )
 
 
 @jobs.handler("workflows.cases.visited")

@@ -1,5 +1,8 @@
 """The routing table as it stands in the database."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
@@ -17,14 +20,30 @@ class RoutingTableBroken(ZhiwangError):
     title_en = "The routing table is incomplete or has an unreadable rule"
 
 
-def decide(session: Session, facts: rules.Facts) -> rules.RoutingDecision | None:
-    """Route by the active rules; None where the entry needs no case. `RoutingTableBroken` where that cannot be told."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The active rules, and the territory that each queue serves."""
+
+    lines: Sequence[rules.Rule]
+    queues: Mapping[str, str]
+
+    def decide(self, facts: rules.Facts) -> rules.RoutingDecision | None:
+        """Where an entry goes; None where it needs no case. `RoutingTableBroken` where that cannot be told."""
+        try:
+            return rules.route(facts, self.lines, self.queues)
+        except (LookupError, ValueError) as error:
+            raise RoutingTableBroken from error
+
+
+def table_of(session: Session) -> Table:
+    """The table in force, for as many entries as a transaction routes. `RoutingTableBroken` where it is unreadable."""
     table = [_parsed(row) for row in session.exec(select(RoutingRule).where(col(RoutingRule.active)))]
-    queues = {queue.code: queue.territory_code for queue in session.exec(select(CaseQueue))}
-    try:
-        return rules.route(facts, table, queues)
-    except (LookupError, ValueError) as error:
-        raise RoutingTableBroken from error
+    return Table(table, {queue.code: queue.territory_code for queue in session.exec(select(CaseQueue))})
+
+
+def decide(session: Session, facts: rules.Facts) -> rules.RoutingDecision | None:
+    """Route one entry by the table in force."""
+    return table_of(session).decide(facts)
 
 
 def _parsed(row: RoutingRule) -> rules.Rule:
