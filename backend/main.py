@@ -15,6 +15,7 @@ from backend.api import (
     authorisation,
     cases,
     checks,
+    declarations,
     devices,
     exports,
     job_desk,
@@ -49,7 +50,7 @@ ROUTERS = (
     *(sync, media),  # Most calls are theirs, and routes are looked through in order.
     *(auth, sessions, accounts, devices, checks, settlements, rule_desk, cases),
     *(reviews, verifications, registry, records, reference, wechat, notices, overview, job_desk, life, audit, exports),
-    *(reconcile,),
+    *(reconcile, declarations),
 )
 STREAMED = ("/media/v1/", "/registry/v1/")
 CYCLES_LOOKED_FOR_AFTER = 50_000

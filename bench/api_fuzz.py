@@ -36,6 +36,7 @@ LOGINS = (
     "operator",
     "dispatcher",
     "auditor",
+    "declaration_channel",
     "system_admin",
     "security_admin",
     NOBODY,

@@ -8,6 +8,7 @@ from sqlmodel import Session, select
 
 from backend.core.enums import Kind
 from backend.kinds import KINDS
+from backend.kinds.forms import faults, normalised
 from backend.models import Document, Grid
 from backend.services import erased
 from backend.services.records import subject_of
@@ -19,7 +20,6 @@ from sync.known import Known, Wanted
 from sync.review_desk import Desk
 from sync.review_errors import RecordUnfit
 from sync.rules import State, same_state
-from sync.schemas import faults, normalised
 
 
 def write_decided(desk: Desk, document: Document, target: State, *, owner: UUID, vault: Vault) -> Known:

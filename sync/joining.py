@@ -16,6 +16,7 @@ from backend.core.errors import NotFound, PreconditionFailed
 from backend.core.ids import new_id
 from backend.kinds import KINDS
 from backend.kinds import Document as Fields
+from backend.kinds.forms import faults
 from backend.models import Document, RecordJoin
 from backend.services import audit, photos
 from backend.services.records import StoredRow, open_rows, subject_of
@@ -31,7 +32,6 @@ from sync.review import shown_field
 from sync.review_desk import Desk, open_desk
 from sync.review_errors import FieldChanged, NotJoinable, RecordUnfit, ValueGone
 from sync.rules import State, same_state
-from sync.schemas import faults
 
 
 def join(session: Session, *, caller: Caller, survivor_id: UUID, version: int, asked: JoinAsked) -> JoinView:

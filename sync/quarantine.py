@@ -18,6 +18,7 @@ from backend.core.enums import Kind, QuarantineCode, QuarantineState
 from backend.core.errors import NotFound
 from backend.kinds import KINDS
 from backend.kinds import Document as Fields
+from backend.kinds.forms import MAX_PLACES, faults
 from backend.models import Document, Grid, Posting, Quarantine
 from backend.services import unmasking
 from backend.services.masking import HIDDEN, masked_fields
@@ -32,7 +33,7 @@ from sync.quarantine_schemas import QuarantinedDetail, QuarantinedLine, Quaranti
 from sync.review_rules import QUARANTINE_EDGES, Standing, allowed
 from sync.review_schemas import Counts, UnmaskAsked
 from sync.review_steps import QUARANTINED, Past, past_steps
-from sync.schemas import MAX_PLACES, canonical_uuid, faults
+from sync.schemas import canonical_uuid
 
 ENVELOPE = frozenset({"id", "op", "rev", "_deleted"})
 UNMASKED = "row"

@@ -7,8 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from backend.core.enums import Kind, Outcome, QuarantineCode, QuarantineState
+from backend.services.given import GivenValue
 from sync.review_rules import Action
-from sync.review_schemas import MAX_DECISIONS, MAX_MANY, AllowedStep, GivenValue, StepAsked, StepView
+from sync.review_schemas import MAX_DECISIONS, MAX_MANY, AllowedStep, StepAsked, StepView
 
 
 class QuarantinedLine(BaseModel):

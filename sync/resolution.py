@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 from backend.core.enums import COLLECTED_KINDS, ConflictState, Role
 from backend.core.errors import NotFound, PreconditionFailed
 from backend.kinds import KINDS
+from backend.kinds.forms import faults
 from backend.models import Conflict, Document
 from backend.services.records import StoredRow, nested_subject, open_rows, subject_of
 from backend.services.scope import in_territory
@@ -38,7 +39,6 @@ from sync.review_schemas import (
 )
 from sync.review_steps import CONFLICT, Past, Step
 from sync.rules import ABSENT, DELETED, State, same_state
-from sync.schemas import faults
 
 
 def resolve(session: Session, *, caller: Caller, document_id: UUID, version: int, asked: Resolution) -> Resolved:

@@ -4,16 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from backend.core.enums import ConflictState, Hardness, Kind, Outcome, Role
+from backend.services.given import GivenValue
 from backend.services.record_schemas import UnmaskReason
 from sync.review_rules import Action, Choice
-from sync.wire import has_nul, is_shallow
 
-MAX_DEPTH = 16
-MAX_VALUE_BYTES = 64 * 1024
 MAX_NOTE = 500
 MAX_DECISIONS = 60
 MAX_MANY = 100
@@ -22,19 +19,6 @@ Reason = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NOTE, strip_whitespace=True)]
 
 
-def _storable(value: Any) -> Any:
-    """Refuse what a pushed row may not hold either: NUL, lone surrogates, NaN, what is nested too deep or too large."""
-    try:
-        written = msgspec.json.encode(value)
-        fits = len(written) <= MAX_VALUE_BYTES and msgspec.json.decode(written) == value
-    except (ValueError, OverflowError, RecursionError, TypeError) as error:
-        raise ValueError("cannot be stored") from error
-    if not fits or has_nul(value) or not is_shallow(value, MAX_DEPTH):
-        raise ValueError("cannot be stored")
-    return value
-
-
-GivenValue = Annotated[Any, AfterValidator(_storable)]
 Version = Annotated[int, Field(ge=1, le=999_999_999)]
 Values = Annotated[
     dict[str, Any],

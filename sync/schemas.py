@@ -12,21 +12,19 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
-from pydantic import ValidationError
 
 from backend.core.enums import Datum, Kind, QuarantineCode
 from backend.core.errors import TooLarge, ZhiwangError
 from backend.kinds import KINDS, Document, KindSpec
-from backend.kinds.geodesy import SCALE, to_wgs84
+from backend.kinds.forms import faults, has_nul, is_shallow, normalised
 from sync import projection
 from sync.rules import State
-from sync.wire import has_nul, is_shallow, leniently, raw_rows, scraped
+from sync.wire import leniently, raw_rows, scraped
 
 MAX_ROW_BYTES = 256 * 1024
 CURRENT_SCHEMA = projection.CURRENT
 OLDEST_SCHEMA = projection.OLDEST
 ENVELOPE = frozenset({"id", "rev", "op", "_deleted"})
-MAX_PLACES = 20
 MAX_DEPTH = 32
 GRID_CODE = re.compile(r"[0-9]{15}")
 
@@ -138,26 +136,6 @@ def _checked(
 def content_of(document_id: UUID, op: UUID, fields: Document, *, deleted: bool) -> bytes:
     """What tells a mutation from another one under the same `op`."""
     return msgspec.json.encode([document_id, op, fields, deleted], order="sorted")
-
-
-def faults(spec: KindSpec, fields: Document) -> list[str]:
-    """Where the fields break the kind's model, as `place: kind of fault`; values are never quoted."""
-    try:
-        spec.model.__pydantic_validator__.validate_python(fields)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        return [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in found][:MAX_PLACES]
-    return []
-
-
-def normalised(spec: KindSpec, fields: Document) -> Document:
-    """Valid fields as they are stored: a location in WGS-84 whatever datum it came in."""
-    location = fields.get("location") if "location" in spec.model.model_fields else None
-    if not isinstance(location, dict) or location.get("datum", Datum.WGS84) == Datum.WGS84:
-        return fields
-    lat, lon = to_wgs84(location["lat"] / SCALE, location["lon"] / SCALE, Datum(location["datum"]))
-    point = {**location, "lat": round(lat * SCALE), "lon": round(lon * SCALE), "datum": Datum.WGS84.value}
-    return {**fields, "location": point}
 
 
 def _assumed_op(row: dict[str, Any]) -> UUID | None:

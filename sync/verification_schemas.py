@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backend.core.enums import Kind, VerificationState
-from sync.review_schemas import AllowedStep, GivenValue, Reason, StepView, StewardValue
+from backend.services.given import GivenValue
+from sync.review_schemas import AllowedStep, Reason, StepView, StewardValue
 
 MAX_FIELDS = 20
 

@@ -49,28 +49,6 @@ def scraped(raw: bytes, names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def has_nul(value: Any) -> bool:
-    """Whether any text inside holds NUL, which PostgreSQL cannot store."""
-    if isinstance(value, dict):
-        return any(has_nul(key) or has_nul(item) for key, item in value.items())
-    if isinstance(value, list):
-        return any(map(has_nul, value))
-    return isinstance(value, str) and "\0" in value
-
-
-def is_shallow(value: Any, depth: int) -> bool:
-    """Whether nothing in the value is nested deeper than `depth` levels."""
-    if not isinstance(value, dict | list):
-        return True
-    if depth == 0:
-        return False
-    for item in value.values() if isinstance(value, dict) else value:
-        # Most values are plain; a call for each of them would be most of the work.
-        if isinstance(item, dict | list) and not is_shallow(item, depth - 1):
-            return False
-    return True
-
-
 def _rows_of_odd_body(body: bytes) -> list[bytes]:
     try:
         envelope = json.loads(body, parse_constant=_no_constant)

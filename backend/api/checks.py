@@ -20,7 +20,7 @@ Counter = Annotated[Caller, Depends(allowed("checks.summary"))]
 
 @router.get("/verdicts", summary="比对结论列表 · verdicts on one entry")
 def list_verdicts(session: DbSession, caller: Lister, source: NamedSource) -> list[VerdictOut]:
-    """All verdicts on one record or one report, the newest first; name exactly one of the two."""
+    """All verdicts on one record, report or declaration, the newest first; name exactly one of them."""
     return reading.verdicts_of(session, caller, *source)
 
 

@@ -1,4 +1,4 @@
-"""The entry that a call is about, where it may be a record or a citizen's report."""
+"""The entry that a call is about, where it may be a record, a citizen's report or a declaration."""
 
 from typing import Annotated, NamedTuple
 from uuid import UUID
@@ -10,7 +10,7 @@ from backend.core.errors import Malformed
 
 
 class Source(NamedTuple):
-    """A record or a report, by its id."""
+    """An entry by its id."""
 
     source_type: SourceType
     source_id: UUID
@@ -25,11 +25,15 @@ def one_of(document_id: UUID | None, report_id: UUID | None) -> Source | None:
     return None
 
 
-async def named_source(document_id: UUID | None = None, report_id: UUID | None = None) -> Source:
-    """The one that the query names; `Malformed` for both or neither. A coroutine, as it is not worth a thread."""
+async def named_source(
+    document_id: UUID | None = None, report_id: UUID | None = None, declaration_id: UUID | None = None
+) -> Source:
+    """The one that the query names; `Malformed` for several or none. A coroutine, as it is not worth a thread."""
     source = one_of(document_id, report_id)
-    if source is None:
-        raise Malformed("name either document_id or report_id")
+    if declaration_id is not None and document_id is None and report_id is None:
+        return Source(SourceType.DECLARATION, declaration_id)
+    if source is None or declaration_id is not None:
+        raise Malformed("name one of document_id, report_id and declaration_id")
     return source
 
 

@@ -24,7 +24,7 @@ Answerer = Annotated[Caller, Depends(allowed("visits.answer"))]
 
 @router.get("/settlements", summary="一条数据的认定经过 · what one entry has been settled as")
 def list_settlements(session: DbSession, caller: Lister, source: NamedSource) -> list[SettlementOut]:
-    """The newest first; name exactly one record or one report."""
+    """The newest first; name exactly one record, report or declaration."""
     return explaining.settlements_of(session, caller, *source)
 
 

@@ -15,6 +15,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     SECURITY_ADMIN = "security_admin"
     SYSTEM_ADMIN = "system_admin"
+    DECLARATION_CHANNEL = "declaration_channel"
 
 
 class Reach(StrEnum):
@@ -143,11 +144,32 @@ class TaskResult(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+DECLARED_KINDS = (Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION)
+"""What somebody can declare about himself, his dwelling or his organisation."""
+
+
 class SourceType(StrEnum):
-    """Where an entry came from: a handheld's record, or a citizen's report."""
+    """Where an entry came from: a handheld's record, a citizen's report, or a declaration."""
 
     DOCUMENT = "document"
     REPORT = "report"
+    DECLARATION = "declaration"
+
+
+class DeclarationState(StrEnum):
+    """A declaration is in force until it is withdrawn, or emptied because somebody was erased; it never comes back."""
+
+    IN_FORCE = "in_force"
+    WITHDRAWN = "withdrawn"
+
+
+class WithdrawalReason(StrEnum):
+    """Why a declaration is not in force any more. The last one is the system's own."""
+
+    MISTAKE = "mistake"
+    NO_LONGER_TRUE = "no_longer_true"
+    DECLARANT_ASKED = "declarant_asked"
+    ERASED = "erased"
 
 
 class VerdictKind(StrEnum):

@@ -23,6 +23,7 @@ from backend.models.cases import (
 )
 from backend.models.checks import Recheck, RuleSet, Verdict, WhatIf, WhatIfCount
 from backend.models.citizens import Citizen, Report, WechatMessage
+from backend.models.declarations import Declaration, DeclarationVersion
 from backend.models.documents import (
     Conflict,
     DevicePush,
@@ -77,6 +78,8 @@ __all__ = [
     "Conflict",
     "Consent",
     "Dataset",
+    "Declaration",
+    "DeclarationVersion",
     "Department",
     "Derivative",
     "Device",

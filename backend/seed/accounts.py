@@ -140,6 +140,7 @@ def _office() -> Iterator[DemoLogin]:
         department_code="street-440310001",
     )
     yield login("steward", Role.STEWARD, "数据管理员", "导入业务数据，查看被退回的行；核实部门字段，合并重复记录")
+    yield login("portal", Role.DECLARATION_CHANNEL, "自主申报渠道", "市民服务平台的系统账号：提交、撤回、查询自主申报")
     yield login("auditor", Role.AUDITOR, "审计员", "本版本暂无界面")
     yield login("security", Role.SECURITY_ADMIN, "安全管理员", "管理三员账号，停用账号，终止会话，远程注销掌机")
     yield login("admin", Role.SYSTEM_ADMIN, "系统管理员", "建立账号与网格任期，为网格员签发掌机绑定码")

@@ -6,6 +6,7 @@ there when the person is erased.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, false, or_
@@ -77,14 +78,21 @@ def in_reach(session: Session, caller: Caller, *, open_cases_only: bool = False)
     if Reach.TERRITORY in caller.reach:
         ways.append(in_territory(Document.grid_id, caller))
     if Reach.DEPARTMENT in caller.reach and caller.department_code:
-        about = and_(
-            col(Case.source_type) == SourceType.DOCUMENT,
-            col(Case.source_id) == Document.id,
-            col(Case.department_code) == caller.department_code,
-        )
-        sent = and_(about, col(Case.closed_at).is_(None)) if open_cases_only else about
-        ways.append(select(Case.id).where(sent).exists())
+        ways.append(sent_to(caller, SourceType.DOCUMENT, Document.id, open_cases_only=open_cases_only))
     return or_(false(), *ways)
+
+
+def sent_to(
+    caller: Caller, source_type: SourceType, source_id: Any, *, open_cases_only: bool = False
+) -> ColumnElement[bool]:
+    """Whether the caller's department has, or had, a case about an entry; `source_id` is the column of its id."""
+    about = and_(
+        col(Case.source_type) == source_type,
+        col(Case.source_id) == source_id,
+        col(Case.department_code) == caller.department_code,
+    )
+    sent = and_(about, col(Case.closed_at).is_(None)) if open_cases_only else about
+    return select(Case.id).where(sent).exists()
 
 
 def _wanted(request: SearchRequest) -> tuple[str, Mapped[bytes | None], bytes]:

@@ -40,6 +40,7 @@ from backend.services.registry_rejects import RejectFile
 from backend.services.registry_rows import REASONS
 from backend.services.registry_tables import Rejected
 from tests.matrix.cells import GRID_PLACES, Place
+from tests.matrix.declared import declaration
 from tests.matrix.people import STREET, Person, membership, person_of, posting_of, terms, worker_of
 from tests.matrix.things import PICTURE, Things, conflict_of, digest, photo, things
 
@@ -62,6 +63,7 @@ class Scene:
     access_requests: dict[Role | None, UUID] = field(default_factory=dict)
     exports: dict[Role | None, UUID] = field(default_factory=dict)
     runs: dict[Place, UUID] = field(default_factory=dict)
+    declarations: dict[Role, UUID] = field(default_factory=dict)
 
     def photo_at(self, place: Place, role: Role | None) -> UUID:
         own = place is Place.OWN and role
@@ -89,6 +91,8 @@ def build() -> Scene:
         for owner_role, person in scene.people.items():
             if owner_role is not None:
                 _own_things(session, scene, owner_role, person)
+        channel = Role.DECLARATION_CHANNEL
+        scene.declarations[channel] = declaration(session, scene.people[channel].account_id)
         worker, held = scene.people[Role.GRID_WORKER], scene.places[Place.HELD]
         scene.conflicts[worker.role] = conflict_of(session, held.document_id, held.grid_id, worker, decided=True)
     return scene

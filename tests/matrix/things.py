@@ -42,6 +42,7 @@ from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.sealing import Part, Vault, seal_value
 from sync.service import publish
 from tests.matrix.cells import Place
+from tests.matrix.declared import declaration, sent_case
 from tests.matrix.people import DEPARTMENT, Person
 from tests.world import Json
 
@@ -65,6 +66,8 @@ class Things:
     verification_id: UUID
     settlement_id: UUID
     visit_id: UUID
+    declaration_id: UUID
+    case_ids: frozenset[UUID]
 
 
 def things(session: Session, place: Place, grid_id: str, worker: Person) -> Things:
@@ -81,6 +84,8 @@ def things(session: Session, place: Place, grid_id: str, worker: Person) -> Thin
     publish(session, kind=Kind.EVENT, document_id=document_id, grid_id=grid_id, fields=fields)
     verdict_id = _verdict(session, document_id, grid_id)
     case_id = _case(session, verdict_id, document_id, grid_id, sent=place is Place.SENT)
+    declaration_id = declaration(session, worker.account_id, grid_id)
+    sent = place is Place.SENT and sent_case(session, declaration_id, verdict_id, grid_id)
     return Things(
         grid_id,
         document_id,
@@ -95,6 +100,8 @@ def things(session: Session, place: Place, grid_id: str, worker: Person) -> Thin
         _verification(session, document_id, grid_id, worker, sent=place is Place.SENT),
         _settlement(session, verdict_id, document_id, grid_id),
         _visit(session, verdict_id, document_id),
+        declaration_id,
+        frozenset({case_id, sent} if sent else {case_id}),
     )
 
 

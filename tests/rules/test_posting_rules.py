@@ -7,7 +7,7 @@ import pytest
 from backend.core.enums import Role
 from backend.services.posting_rules import SEPARATE, may_grant, may_lock, separate
 
-OFFICE = {Role.OPERATOR, Role.DISPATCHER, Role.HANDLER, Role.SUPERVISOR, Role.STEWARD}
+OFFICE = {Role.OPERATOR, Role.DISPATCHER, Role.HANDLER, Role.SUPERVISOR, Role.STEWARD, Role.DECLARATION_CHANNEL}
 THREE = {Role.AUDITOR, Role.SECURITY_ADMIN, Role.SYSTEM_ADMIN}
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import tuple_
 from sqlmodel import Session, col, select
 
-from backend.core.enums import SourceType
+from backend.core.enums import DeclarationState, SourceType
 from backend.kinds.geodesy import SCALE
-from backend.models import Document, DocumentVersion, Report
+from backend.models import Declaration, Document, DocumentVersion, Report
 from backend.services.records import cell_of
 from backend.services.sealing import open_values
 from workflows.routing.rules import URGENT
@@ -29,7 +29,7 @@ class Reference:
 class Entry:
     """The routable part of an entry. `point` is WGS-84 in degrees, where the entry has a place that is not personal.
 
-    `collected_by` is the account of the handheld it came from; a citizen's report has none.
+    `collected_by` is the account of the handheld it came from; a report or a declaration has none.
     """
 
     class_code: str | None
@@ -47,7 +47,7 @@ class Entry:
 def load_entries(session: Session, references: Iterable[Reference]) -> dict[Reference, Entry]:
     """The entries of many references with one statement a source; unknown ones are left out."""
     wanted = set(references)
-    return _documents(session, wanted) | _reports(session, wanted)
+    return _documents(session, wanted) | _reports(session, wanted) | _declarations(session, wanted)
 
 
 def is_in_force(session: Session, reference: Reference) -> bool:
@@ -56,12 +56,16 @@ def is_in_force(session: Session, reference: Reference) -> bool:
     The record is kept as it is until the transaction ends: a push that is about to change it is waited for, a later
     one waits. A citizen's report is not edited once it is submitted.
     """
-    if reference.type is not SourceType.DOCUMENT:
+    if reference.type is SourceType.REPORT:
         return True
-    row = session.exec(
-        select(Document.version, Document.deleted).where(Document.id == reference.id).with_for_update(read=True)
-    ).first()
-    return row is not None and row == (reference.version, False)
+    if reference.type is SourceType.DECLARATION:
+        declared = select(Declaration.version, Declaration.state).where(Declaration.id == reference.id)
+        return session.exec(declared.with_for_update(read=True)).first() == (
+            reference.version,
+            DeclarationState.IN_FORCE,
+        )
+    document = select(Document.version, Document.deleted).where(Document.id == reference.id)
+    return session.exec(document.with_for_update(read=True)).first() == (reference.version, False)
 
 
 def _documents(session: Session, wanted: Collection[Reference]) -> dict[Reference, Entry]:
@@ -100,6 +104,18 @@ def _reports(session: Session, wanted: Collection[Reference]) -> dict[Reference,
         )
         for row in rows
     }
+
+
+def _declarations(session: Session, wanted: Collection[Reference]) -> dict[Reference, Entry]:
+    """None of the declared kinds has a class, and where people live is compared with nobody."""
+    references = [reference for reference in wanted if reference.type is SourceType.DECLARATION]
+    if not references:
+        return {}
+    known = session.exec(
+        select(Declaration.id).where(col(Declaration.id).in_([reference.id for reference in references]))
+    ).all()
+    nothing = Entry(class_code=None, severity=None, collected_by=None, point=None, h3_cell=None)
+    return {reference: nothing for reference in references if reference.id in known}
 
 
 def _text(value: Any) -> str | None:

@@ -37,7 +37,7 @@ def load(session: Session, sources: Iterable[Source], *, vault: Vault | None = N
     sources = list(sources)
     loaded = Loaded(refused=dict.fromkeys(sources, MISSING))
     vault = vault or Vault(session)
-    for read, wanted in ((_documents, SourceType.DOCUMENT), (_reports, SourceType.REPORT)):
+    for wanted, read in _READERS.items():
         for source, found in read(session, [source for source in sources if source.type is wanted], vault):
             if isinstance(found, Entry):
                 del loaded.refused[source]
@@ -48,14 +48,26 @@ def load(session: Session, sources: Iterable[Source], *, vault: Vault | None = N
 
 
 def _documents(session: Session, sources: Sequence[Source], vault: Vault) -> Iterable[tuple[Source, Entry | str]]:
+    return _versions(session, sources, vault, _DOCUMENTS)
+
+
+def _declarations(session: Session, sources: Sequence[Source], vault: Vault) -> Iterable[tuple[Source, Entry | str]]:
+    """One that was withdrawn says nothing any more, as a deleted record does."""
+    return _versions(session, sources, vault, _DECLARATIONS)
+
+
+def _versions(
+    session: Session, sources: Sequence[Source], vault: Vault, query: str
+) -> Iterable[tuple[Source, Entry | str]]:
     if not sources:
         return
     named = {"ids": [source.id for source in sources], "versions": [source.version for source in sources]}
-    rows = statements.rows(session, _VERSIONS, named)
+    rows = statements.rows(session, query, named)
     stored = [records.StoredRow(row[0], decode(row[4]), row[5]) for row in rows]
     opened = records.open_rows(session, stored, vault=vault, fresh=True)
-    for (document_id, version, grid_id, deleted, _, sealed, code, since), fields in zip(rows, opened, strict=True):
-        source, kind = Source(SourceType.DOCUMENT, document_id, version), Kind(code)
+    source_type = sources[0].type
+    for (entry_id, version, grid_id, deleted, _, sealed, code, since), fields in zip(rows, opened, strict=True):
+        source, kind = Source(source_type, entry_id, version), Kind(code)
         if deleted:
             yield source, TOMBSTONE
         elif KINDS[kind].subject_is_human and sealed is not None and "name" not in fields:
@@ -101,10 +113,22 @@ def moment_of(text: Any) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-_VERSIONS = """
+_READERS = {
+    SourceType.DOCUMENT: _documents,
+    SourceType.REPORT: _reports,
+    SourceType.DECLARATION: _declarations,
+}
+_DOCUMENTS = """
     SELECT v.document_id, v.version, CAST(v.grid_id AS text), v.deleted, CAST(v.body AS text), v.sealed,
            CAST(d.kind AS text), d.created_at
     FROM unnest(%(ids)b::uuid[], %(versions)b::integer[]) AS wanted (id, version)
     JOIN document_version v ON v.document_id = wanted.id AND v.version = wanted.version
     JOIN document d ON d.id = v.document_id
+"""
+_DECLARATIONS = """
+    SELECT v.declaration_id, v.version, CAST(v.grid_id AS text), d.state <> 'in_force', CAST(v.body AS text), v.sealed,
+           CAST(d.kind AS text), d.created_at
+    FROM unnest(%(ids)b::uuid[], %(versions)b::integer[]) AS wanted (id, version)
+    JOIN declaration_version v ON v.declaration_id = wanted.id AND v.version = wanted.version
+    JOIN declaration d ON d.id = v.declaration_id
 """

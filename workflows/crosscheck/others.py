@@ -38,6 +38,9 @@ def twins_of(
 
 
 def _key(entry: Entry, indexes: records.Indexes) -> Key | None:
+    """A declaration says something about an entry, and repeats none."""
+    if entry.source.type is SourceType.DECLARATION:
+        return None
     value = indexes.id_index or indexes.natural_key
     return (entry.kind, value) if value else None
 

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from backend.core.clock import now
 from backend.core.enums import Kind, Role, SourceType, VerdictKind
 from backend.core.errors import NotFound
-from backend.models import Document, Report, Verdict
+from backend.models import Declaration, Document, Report, Verdict
 from backend.services import territory
 from backend.services.documents import merged_ids
 from backend.services.evidence import Item, open_evidence
@@ -25,6 +25,11 @@ from workflows.crosscheck.facts import DERIVED
 from workflows.crosscheck.schemas import EvidenceOut, Summary, VerdictDetail, VerdictOut
 
 READERS = (Role.GRID_WORKER, *OFFICE_ROLES)
+TABLES: Mapping[SourceType, Any] = {
+    SourceType.DOCUMENT: Document,
+    SourceType.REPORT: Report,
+    SourceType.DECLARATION: Declaration,
+}
 
 
 def verdicts_of(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> list[VerdictOut]:
@@ -42,7 +47,7 @@ def verdicts_of(session: Session, caller: Caller, source_type: SourceType, sourc
 
 def check_visible(session: Session, caller: Caller, source_type: SourceType, source_id: UUID) -> None:
     """`NotFound` where an entry is outside the caller's scope."""
-    table = Document if source_type is SourceType.DOCUMENT else Report
+    table = TABLES[source_type]
     visible = select(table.id).where(table.id == source_id, _visible(session, caller, source_type))
     if session.exec(visible).first() is None:
         raise NotFound
@@ -75,27 +80,28 @@ def summary(session: Session, caller: Caller) -> Summary:
 def _with_sources(query: Any) -> Any:
     """Join the entry as it is now: scope follows where it lies today, not where it lay when it was checked."""
     kind, entry = col(Verdict.source_type), col(Verdict.source_id)
-    return query.outerjoin(Document, and_(kind == SourceType.DOCUMENT, col(Document.id) == entry)).outerjoin(
-        Report, and_(kind == SourceType.REPORT, col(Report.id) == entry)
-    )
+    for source_type, table in TABLES.items():
+        query = query.outerjoin(table, and_(kind == source_type, col(table.id) == entry))
+    return query
 
 
 def _in_scope(session: Session, caller: Caller) -> ColumnElement[bool]:
     return or_(
-        and_(col(Document.id).is_not(None), _visible(session, caller, SourceType.DOCUMENT)),
-        and_(col(Report.id).is_not(None), _visible(session, caller, SourceType.REPORT)),
+        *(
+            and_(col(table.id).is_not(None), _visible(session, caller, source_type))
+            for source_type, table in TABLES.items()
+        )
     )
 
 
 def _visible(session: Session, caller: Caller, source_type: SourceType) -> ColumnElement[bool]:
-    """Whether an entry lies in the caller's scope. Reports are no worker's."""
+    """Whether an entry lies in the caller's scope. Reports and declarations are no worker's."""
     if caller.role is Role.GRID_WORKER:
         held = territory.held_grids(session, caller.account_id, at=now())
         return col(Document.grid_id).in_(held) if source_type is SourceType.DOCUMENT else false()
     if caller.role not in OFFICE_ROLES:
         return false()
-    table = Document if source_type is SourceType.DOCUMENT else Report
-    return in_territory(table.grid_id, caller)
+    return in_territory(TABLES[source_type].grid_id, caller)
 
 
 def _shown(kind: Kind, item: Item, *, own: bool) -> EvidenceOut:

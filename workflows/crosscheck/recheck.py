@@ -14,9 +14,9 @@ from sqlmodel import Session, col, select
 from backend import jobs
 from backend.core import statements
 from backend.core.clock import CITY_TIME, now
-from backend.core.enums import RecheckCause, SourceType
+from backend.core.enums import DeclarationState, RecheckCause, SourceType
 from backend.core.errors import Unavailable
-from backend.models import Document, Recheck, Report, Verdict
+from backend.models import Declaration, Document, Recheck, Report, Verdict
 from backend.services import rechecks
 from workflows.crosscheck import service
 from workflows.crosscheck.entries import load
@@ -113,7 +113,11 @@ def _current(session: Session, sources: Iterable[Source]) -> list[Source]:
     reports = select(Report.id, Report.version).where(
         col(Report.id).in_([one.id for one in wanted.values() if one.type is SourceType.REPORT])
     )
-    standing = {*session.exec(documents), *session.exec(reports)}
+    declarations = select(Declaration.id, Declaration.version).where(
+        col(Declaration.id).in_([one.id for one in wanted.values() if one.type is SourceType.DECLARATION]),
+        Declaration.state == DeclarationState.IN_FORCE,
+    )
+    standing = {*session.exec(documents), *session.exec(reports), *session.exec(declarations)}
     return [source for source in wanted.values() if (source.id, source.version) in standing]
 
 

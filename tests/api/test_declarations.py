@@ -1,0 +1,177 @@
+"""What people declare through the portal: handed over, compared, withdrawn, read back masked. People are synthetic."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlmodel import Session, select
+
+from backend.core.clock import now
+from backend.core.db import engine_for
+from backend.core.enums import Role
+from backend.core.ids import new_id
+from backend.models import AuditEntry, Declaration, DeclarationVersion
+from tests.api.test_checks import worker_of
+from tests.people import Staff
+from tests.rooms.crosscheck_builders import ADDRESS, GRID, HOUSE_CODE, USCC, ZHANG, business_records, point_of
+from tests.world import Json, World, document
+
+Drain = Callable[[], int]
+CHANNEL = "declaration_channel"
+MORNING = now() - timedelta(hours=8)
+
+
+@pytest.fixture
+def portal(world: World) -> dict[str, str]:
+    """The headers of the channel."""
+    return world.office(CHANNEL)
+
+
+def body(fields: Json, kind: str = "person", *, later: float = 0) -> Json:
+    return {"kind": kind, "declared_at": (MORNING + timedelta(minutes=later)).isoformat(), "fields": fields}
+
+
+def put(api: TestClient, headers: dict[str, str], declaration_id: UUID, given: Json) -> Any:
+    return api.put(f"/declarations/v1/declarations/{declaration_id}", json=given, headers=headers)
+
+
+def declare(api: TestClient, headers: dict[str, str], given: Json, declaration_id: UUID | None = None) -> Json:
+    answer = put(api, headers, declaration_id or new_id(), given)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def shown(api: TestClient, headers: dict[str, str], declaration_id: str) -> Json:
+    answer = api.get(f"/declarations/v1/declarations/{declaration_id}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def code_of(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def rows_of(table: Any, declaration_id: str) -> list[Any]:
+    column = table.id if table is Declaration else table.declaration_id
+    with Session(engine_for("zw_worker")) as session:
+        return list(session.exec(select(table).where(column == UUID(declaration_id))))
+
+
+def test_a_declaration_is_compared_with_the_departments_records_and_told_about(
+    api: TestClient, world: World, portal: dict[str, str], drain: Drain, tmp_path: Path
+) -> None:
+    with Session(engine_for("zw_worker")) as session:
+        business_records(session, tmp_path, "population", ZHANG)
+        session.commit()
+    right = declare(api, portal, body(ZHANG))
+    wrong = declare(api, portal, body(ZHANG | {"name": "李四"}))
+    assert "正在" in right["result"]["told"]
+    drain()
+    assert shown(api, portal, right["id"])["result"]["verdict"] == "match"
+    result = shown(api, portal, wrong["id"])["result"]
+    assert (result["verdict"], result["course"]) == ("name_differs", "case")
+    assert "姓名" in result["told"]
+
+    office = world.office("supervisor")
+    (verdict,) = api.get("/checks/v1/verdicts", params={"declaration_id": wrong["id"]}, headers=office).json()
+    assert (verdict["source_type"], verdict["source_version"]) == ("declaration", 1)
+    evidence = api.get(f"/checks/v1/verdicts/{verdict['id']}", headers=office).json()["evidence"]
+    name = next(item for item in evidence if item["field"] == "name")
+    assert (name["mine"], name["theirs"], name["dataset"]) == ("李*", "张**", "population")
+    assert not any(item["field"] == "entry" for item in evidence), "a declaration repeats nobody"
+
+
+def test_the_same_again_changes_nothing_and_what_is_declared_later_is_the_next_version(
+    api: TestClient, portal: dict[str, str]
+) -> None:
+    first = declare(api, portal, body(ZHANG))
+    assert declare(api, portal, body(ZHANG), UUID(first["id"])) == first
+    assert len(rows_of(DeclarationVersion, first["id"])) == 1
+    changed = body(ZHANG | {"phone": "13900005678"}, later=1)
+    assert declare(api, portal, changed, UUID(first["id"]))["version"] == 2
+    assert len(rows_of(DeclarationVersion, first["id"])) == 2
+    late = put(api, portal, UUID(first["id"]), body(ZHANG | {"phone": "13700001234"}, later=0.5))
+    assert code_of(late) == (409, "declaration_outdated")
+    other = put(api, portal, UUID(first["id"]), body({"house_code": HOUSE_CODE, "address": ADDRESS}, "house", later=2))
+    assert code_of(other) == (409, "declaration_unfit")
+    with Session(engine_for("zw_worker")) as session:
+        trail = session.exec(select(AuditEntry.action).where(AuditEntry.object_id == first["id"])).all()
+    assert list(trail) == ["declared", "declared"]
+
+
+def test_what_is_withdrawn_stays_so_and_is_not_compared(api: TestClient, portal: dict[str, str], drain: Drain) -> None:
+    made = declare(api, portal, body(ZHANG))
+    path = f"/declarations/v1/declarations/{made['id']}/withdraw"
+    ended = api.post(path, json={"reason": "mistake"}, headers=portal).json()
+    assert (ended["state"], ended["end_reason"]) == ("withdrawn", "mistake")
+    assert api.post(path, json={"reason": "no_longer_true"}, headers=portal).json() == ended
+    assert api.post(path, json={"reason": "erased"}, headers=portal).status_code == 422
+    again = put(api, portal, UUID(made["id"]), body(ZHANG | {"phone": "13900005678"}, later=1))
+    assert code_of(again) == (409, "declaration_ended")
+    assert declare(api, portal, body(ZHANG), UUID(made["id"])) == ended
+    drain()
+    assert shown(api, portal, made["id"])["result"]["verdict"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (body(ZHANG | {"grid_id": GRID}), "grid_id: not_declared"),
+        (body(ZHANG | {"religion": "合成"}), "religion: not_declared"),
+        (body(ZHANG | {"photos": []}), "photos: not_declared"),
+        (body({"name": "张三丰"}), "id_number: missing"),
+        (body({"address": ADDRESS}, "house"), "house_code: missing"),
+        (body(ZHANG | {"birth_date": "1990"}), "birth_date: string_pattern_mismatch"),
+        (body(ZHANG, later=60 * 24), "declared_at: in_the_future"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_place(untouched_world: World, given: Json, place: str) -> None:
+    answer = put(untouched_world.client, untouched_world.office(CHANNEL), new_id(), given)
+    assert code_of(answer) == (409, "declaration_unfit")
+    assert place in answer.json()["places"]
+    assert "张" not in answer.text
+
+
+def test_the_grid_is_that_of_the_house_or_of_the_point(api: TestClient, world: World, portal: dict[str, str]) -> None:
+    house = document(GRID, house_code=HOUSE_CODE, address=ADDRESS)
+    worker_of(world, GRID).push("house", house)
+    office = world.office("supervisor")
+    grids = []
+    for kind, fields in (
+        ("person", ZHANG | {"house_id": house["id"]}),
+        ("house", {"house_code": HOUSE_CODE, "address": ADDRESS}),
+        ("organisation", {"uscc": USCC, "name": "合成商店", "location": point_of(GRID)}),
+        ("person", ZHANG | {"house_id": str(new_id())}),
+    ):
+        made = declare(api, portal, body(fields, kind))
+        assert made["grid_id"] is None, "a channel is not told in which grid a house lies"
+        grids.append(shown(api, office, made["id"])["grid_id"])
+    assert grids == [GRID, GRID, GRID, None]
+    taken = put(api, portal, UUID(house["id"]), body(ZHANG))
+    assert code_of(taken) == (404, "not_found"), "the keys of a record's values are found by its id"
+
+
+def test_a_channel_has_its_own_only_and_offices_see_their_territory_masked(
+    api: TestClient, world: World, portal: dict[str, str]
+) -> None:
+    made = declare(api, portal, body(ZHANG | {"registered_address": ADDRESS}))
+    assert (made["fields"]["name"], made["fields"]["id_number"]) == ("张**", "1101**********2316")
+    staff = Staff(world)
+    other = staff.ready(Role.DECLARATION_CHANNEL)
+    stranger = staff.headers(other["login"], other["password"])
+    path = f"/declarations/v1/declarations/{made['id']}"
+    assert code_of(api.get(path, headers=stranger)) == (404, "not_found")
+    assert code_of(put(api, stranger, UUID(made["id"]), body(ZHANG, later=1))) == (404, "not_found")
+    assert api.post(f"{path}/withdraw", json={"reason": "mistake"}, headers=stranger).status_code == 404
+    assert api.get("/declarations/v1/declarations", headers=stranger).json()["declarations"] == []
+    for headers in (portal, world.office("supervisor"), world.office("auditor")):
+        (listed,) = api.get("/declarations/v1/declarations", headers=headers).json()["declarations"]
+        assert listed["fields"] == made["fields"]
+    assert code_of(put(api, world.office("supervisor"), new_id(), body(ZHANG))) == (403, "forbidden")
+    (stored,) = rows_of(Declaration, made["id"])
+    assert stored.body == {}
+    assert "张三丰".encode() not in stored.sealed
