@@ -11,6 +11,7 @@ from backend.kinds import KINDS
 from backend.models import Document, Verdict
 from backend.services import registry
 from backend.services.evidence import Item, open_evidence
+from backend.services.registry_specs import SPECS
 from backend.services.sealing import Vault
 from sync.review_rules import split_place
 from sync.review_schemas import StewardValue
@@ -54,7 +55,8 @@ def _in_registry(session: Session, document: Document, name: str) -> Department 
 
 
 def _in_evidence(session: Session, document: Document, name: str, vault: Vault) -> Department | None:
-    """The other side of the newest verdict's comparison of the field; parts of a person come together again."""
+    """The other side of the newest verdict's comparison of the field with the base dataset; parts of a person come
+    together again."""
     query = select(Verdict).where(
         Verdict.source_type == SourceType.DOCUMENT,
         Verdict.source_id == document.id,
@@ -64,7 +66,7 @@ def _in_evidence(session: Session, document: Document, name: str, vault: Vault) 
     if verdict is None:
         return None
     items = open_evidence(vault, {verdict.id: verdict.evidence})[verdict.id]
-    compared = [item for item in items if item.get("dataset") and "theirs" in item]
+    compared = [item for item in items if item.get("dataset") in SPECS and "theirs" in item]
     whole = next((item for item in compared if item["field"] == name), None)
     if whole is not None:
         return _found(whole, whole["theirs"])

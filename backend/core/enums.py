@@ -177,6 +177,7 @@ class VerdictKind(StrEnum):
 
     MATCH = "match"
     DIFFERS = "differs"
+    SOURCES_DIFFER = "sources_differ"
     NAME_DIFFERS = "name_differs"
     AMBIGUOUS = "ambiguous"
     NOT_FOUND = "not_found"

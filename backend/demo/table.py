@@ -23,6 +23,7 @@ REPORT_STATES = {"assembling": "待补充", "submitted": "已提交"}
 VERDICTS = {
     "match": "一致",
     "differs": "字段不一致",
+    "sources_differ": "多源不一致",
     "name_differs": "名称不一致",
     "ambiguous": "无法确定",
     "not_found": "查无记录",

@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 from backend import jobs
 from backend.core import statements
 from backend.core.clock import now
-from backend.core.enums import ImportState, LoadMode
+from backend.core.enums import ImportState, Kind, LoadMode
 from backend.core.errors import NotFound
 from backend.models import BusinessRecord, Dataset, Snapshot
 from backend.services import audit
@@ -54,10 +54,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class CurrentSnapshot:
-    """Which snapshot of a dataset readers see now."""
+    """Which snapshot of a dataset readers see now. `kind`: what the records of a department's own dataset are about."""
 
     snapshot_id: UUID
     taken_at: datetime
+    kind: Kind | None = None
 
 
 # Reading
@@ -66,7 +67,9 @@ class CurrentSnapshot:
 def current_snapshots(session: Session) -> dict[str, CurrentSnapshot]:
     """The current snapshot of each dataset that has one."""
     rows = statements.rows(session, _CURRENT)
-    return {code: CurrentSnapshot(snapshot_id, taken_at) for code, snapshot_id, taken_at in rows}
+    return {
+        code: CurrentSnapshot(found, taken_at, Kind(kind) if kind else None) for code, found, taken_at, kind in rows
+    }
 
 
 def find_by_keys(session: Session, dataset_code: str, keys: Sequence[str]) -> dict[str, Found]:
@@ -83,16 +86,28 @@ def find_in_snapshot(session: Session, snapshot_id: UUID, keys: Sequence[str]) -
     return {found.record_key: found for found in _opened(session, rows)}
 
 
+def find_in_snapshots(
+    session: Session, wanted: Iterable[tuple[UUID, str]], *, vault: Vault
+) -> dict[tuple[UUID, str], Found]:
+    """The records of these keys, each of its own snapshot; others are missing. `vault` keeps the keys that are read."""
+    pairs = sorted(set(wanted))
+    if not pairs:
+        return {}
+    given = {"snapshots": [snapshot_id for snapshot_id, _ in pairs], "keys": [key for _, key in pairs]}
+    rows = session.connection().execute(_IN_SNAPSHOTS, given)
+    return {(found.snapshot_id, found.record_key): found for found in _opened(session, rows, vault)}
+
+
 def has_records(session: Session, snapshot_id: UUID) -> bool:
     """Whether a snapshot still has its records."""
     query = select(BusinessRecord.id).where(BusinessRecord.snapshot_id == snapshot_id).limit(1)
     return session.exec(query).first() is not None
 
 
-def _opened(session: Session, rows: Iterable[Any]) -> list[Found]:
+def _opened(session: Session, rows: Iterable[Any], vault: Vault | None = None) -> list[Found]:
     """Records with their fields; one read of keys for all."""
     read = list(rows)
-    vault = Vault(session)
+    vault = vault or Vault(session)
     vault.load(subjects_in(bytes(row.sealed) for row in read if row.sealed is not None))
     opened = []
     for row in read:
@@ -264,13 +279,22 @@ def _upload_key(snapshot_id: UUID) -> str:
 
 
 _CURRENT = """
-    SELECT CAST(d.code AS text), s.id, s.taken_at FROM dataset d JOIN snapshot s ON s.id = d.current_snapshot_id
+    SELECT CAST(d.code AS text), s.id, s.taken_at, CAST(d.kind AS text)
+    FROM dataset d JOIN snapshot s ON s.id = d.current_snapshot_id
 """
 _IN_SNAPSHOT = text(
     """
     SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed
     FROM business_record r JOIN snapshot s ON s.id = r.snapshot_id
     WHERE r.snapshot_id = :snapshot AND r.record_key = ANY(:keys)
+    """
+)
+_IN_SNAPSHOTS = text(
+    """
+    SELECT r.record_key, r.snapshot_id, coalesce(r.sealed_in, r.snapshot_id) AS sealed_in, s.taken_at, r.body, r.sealed
+    FROM unnest(CAST(:snapshots AS uuid[]), CAST(:keys AS text[])) AS wanted (snapshot_id, key)
+    JOIN snapshot s ON s.id = wanted.snapshot_id
+    JOIN business_record r ON r.snapshot_id = wanted.snapshot_id AND r.record_key = wanted.key
     """
 )
 _BY_KEYS = text(

@@ -225,8 +225,8 @@ def _swap(session: Session, dataset: Dataset, snapshot: Snapshot, previous: Snap
     if snapshot.watermark is not None:
         dataset.watermark = snapshot.watermark
     session.flush()
-    if dataset.code in SPECS:
-        # No check reads what a department keeps beside the base stores.
+    if dataset.code in SPECS or dataset.kind is not None:
+        # No check reads records that are about none of the kinds that are collected.
         rechecks.ask_for_snapshot(session, snapshot, previous_id=previous.id if previous is not None else None)
     if any(dataset.code in spec.stewarded.values() for spec in KINDS.values()):
         key = str(snapshot.id)

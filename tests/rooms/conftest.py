@@ -1,8 +1,11 @@
-"""Fixtures of the tests of photos: a state folder of the test's own, a worker, and one of other grids."""
+"""Fixtures of several rooms: of photos a state folder of the test's own, a worker, and one of other grids; of the
+cross-check the statements that are made."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from sqlmodel import Session
 
@@ -32,3 +35,17 @@ def other(session: Session, worker: Account) -> Account:
     """A worker of other grids."""
     workers = accounts_of(session, Role.GRID_WORKER)
     return next(account for account in workers if grid_of(session, account) != grid_of(session, worker))
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """All statements that reach the driver, also those that go straight to it."""
+    seen: list[Any] = []
+    execute = psycopg.Cursor.execute
+
+    def note(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        seen.append(query)
+        return execute(self, query, *rest, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", note)
+    return seen

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlmodel import Session, col, select
 
@@ -357,20 +356,6 @@ def test_erasing_a_human_removes_his_values_from_evidence_about_others(session: 
             erasure.rollback()
         item = next(item for item in opened if item["field"] == "owner.name")
         assert {"mine", "theirs"} & item.keys() == {left}
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """All statements that reach the driver, also those that go straight to it."""
-    seen: list[Any] = []
-    execute = psycopg.Cursor.execute
-
-    def note(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
-        seen.append(query)
-        return execute(self, query, *rest, **options)
-
-    monkeypatch.setattr(psycopg.Cursor, "execute", note)
-    return seen
 
 
 @pytest.mark.usefixtures("registers")

@@ -33,15 +33,17 @@ def parts_of(entry: Entry, decision: Decision, snapshots: Mapping[str, Mapping[s
             "field": item.field,
             "score": item.score,
             "dataset": item.dataset,
-            "taken_at": snapshots.get(item.dataset or "", {}).get("taken_at"),
+            "taken_at": item.other.taken_at if item.other else snapshots.get(item.dataset or "", {}).get("taken_at"),
             "finding": item.finding,
         }
         parts.append(Part(own, (key,), head))
         if item.mine is not None:
             parts.append(Part(_subject_at(entry.kind, entry.fields, item, own), (key, "mine"), item.mine))
         if item.theirs is not None:
+            # Another source was found by the entry's own identity, so what it says of a human is about the same one.
+            said = item.other.fields if item.other else record
             other = theirs if item.dataset == POPULATION and theirs else None
-            other = other or _subject_at(entry.kind, record, item, own)
+            other = other or _subject_at(entry.kind, said, item, own)
             parts.append(Part(other, (key, "theirs"), item.theirs))
     return parts
 

@@ -20,7 +20,9 @@ DATASET_OF = {
     Kind.COMPONENT: COMPONENTS,
 }
 
-DERIVED = frozenset({"candidates", "grid_of_location", "similar", "tenants.count", "location.distance_m", "entry"})
+DERIVED = frozenset(
+    {"candidates", "grid_of_location", "similar", "tenants.count", "location.distance_m", "entry", "elsewhere"}
+)
 """Names of evidence that are no field of a record: codes, counts and ids, which tell nothing about a human."""
 
 
@@ -60,6 +62,20 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """What another source than the base dataset says about the very human or thing of the entry.
+
+    `dataset` names the source, `taken_at` is the moment (ISO 8601) its word is of. `scores` are the likenesses of the
+    fields that are compared with other sources and that both sides fill.
+    """
+
+    dataset: str
+    taken_at: str
+    fields: Mapping[str, Any]
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """The house a person's entry names. `near_registered`: similarity of its address and the entry's registered one."""
 
@@ -86,7 +102,8 @@ class Known:
 
     `datasets` are those with records in force: nothing is missing from a dataset that was never loaded.
     `point_grids` is None where the entry has no place, else the grids its place lies in: none, or one.
-    `twins` are entries known before this one under the same identity or natural key.
+    `twins` are entries known before this one under the same identity or natural key, `others` what other sources say
+    under it.
     """
 
     datasets: frozenset[str] = frozenset()
@@ -96,11 +113,15 @@ class Known:
     class_known: bool = True
     neighbours: tuple[Neighbour, ...] = ()
     twins: tuple[UUID, ...] = ()
+    others: tuple[Other, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One comparison: both values, where the other comes from, how alike they are, and what follows, if anything."""
+    """One comparison: both values, where the other comes from, how alike they are, and what follows, if anything.
+
+    `other` is the source that said it, where that is neither the business record nor a table of ours.
+    """
 
     field: str
     mine: Any
@@ -108,6 +129,7 @@ class Evidence:
     score: float | None = None
     dataset: str | None = None
     finding: VerdictKind | None = None
+    other: Other | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from backend.core.enums import Kind
 from backend.core.errors import Unavailable
 from backend.models import Document, EventClass
 from backend.services import population, records, registry, territory
+from backend.services.registry import CurrentSnapshot
 from backend.services.sealing import Vault
 from workflows.crosscheck.addresses import gazetteer_of
+from workflows.crosscheck.elsewhere import Elsewhere
 from workflows.crosscheck.facts import DATASET_OF, Candidate, Entry, Home, Known, Source, place_of
 from workflows.crosscheck.others import neighbours_of, twins_of
 from workflows.crosscheck.ruleset import Rules
@@ -33,48 +35,54 @@ class SnapshotChanged(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What is known per entry, and the snapshot that was read per dataset."""
+    """What is known per entry, and by kind the snapshots that were read, per dataset."""
 
     known: Mapping[Source, Known]
-    snapshots: Mapping[str, SnapshotRef]
+    snapshots: Mapping[Kind, Mapping[str, SnapshotRef]]
 
 
 def gather(session: Session, entries: Sequence[Entry], rules: Rules, *, vault: Vault | None = None) -> Gathered:
-    """Look up business records, houses, twins, neighbours, grids and classes of all entries.
+    """Look up business records, houses, twins, neighbours, grids, classes, and other sources' words of all entries.
 
     `vault` keeps the keys that are read, for the evidence to be sealed with.
-    `SnapshotChanged` where a load ended meanwhile: a verdict names the one snapshot that it is based on.
+    `SnapshotChanged` where a load ended meanwhile: a verdict names the snapshots that it is based on.
     """
-    snapshots = _read_snapshots(session)
+    current = registry.current_snapshots(session)
+    vault = vault or Vault(session)
     scorer = Scorer(rules.likeness, lambda: gazetteer_of(_units(session)))
     homes = _homes(session, entries, scorer)
-    people = _People(rules, scorer, homes, vault or Vault(session))
+    people = _People(rules, scorer, homes, vault)
     indexes = {entry.source: records.indexes(entry.kind, dict(entry.fields)) for entry in entries}
     candidates = people.candidates(session, entries, indexes) | _keyed(session, entries, indexes, rules, scorer)
     twins = twins_of(session, entries, indexes)
+    others = Elsewhere(rules, scorer, current, vault).others(session, entries, indexes)
     neighbours = neighbours_of(session, _of_kind(entries, Kind.EVENT), rules.event)
     classes = _classes(session, entries, rules)
     known = {
         entry.source: Known(
-            datasets=frozenset(snapshots),
+            datasets=frozenset(current),
             candidates=tuple(candidates.get(entry.source, ())),
             home=homes.get(entry.source),
             point_grids=_point_grids(session, entry),
             class_known=entry.kind is not Kind.EVENT or entry.fields.get("class_code") in classes,
             neighbours=tuple(neighbours.get(entry.source, ())),
             twins=tuple(twins.get(entry.source, ())),
+            others=tuple(others.get(entry.source, ())),
         )
         for entry in entries
     }
-    if _read_snapshots(session) != snapshots:
+    if registry.current_snapshots(session) != current:
         raise SnapshotChanged
-    return Gathered(known, snapshots)
+    return Gathered(known, {kind: _read_for(kind, current, rules) for kind in {entry.kind for entry in entries}})
 
 
-def _read_snapshots(session: Session) -> dict[str, SnapshotRef]:
+def _read_for(kind: Kind, current: Mapping[str, CurrentSnapshot], rules: Rules) -> dict[str, SnapshotRef]:
+    """The snapshots that a verdict on a kind is based on."""
+    elsewhere = rules.elsewhere(kind)
     return {
-        code: {"snapshot_id": str(current.snapshot_id), "taken_at": current.taken_at.isoformat()}
-        for code, current in registry.current_snapshots(session).items()
+        code: {"snapshot_id": str(one.snapshot_id), "taken_at": one.taken_at.isoformat()}
+        for code, one in current.items()
+        if code == DATASET_OF.get(kind) or (elsewhere and one.kind is kind)
     }
 
 

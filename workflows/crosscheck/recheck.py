@@ -40,7 +40,8 @@ def step(session: Session, recheck_id: UUID, *, number: int) -> None:
     run = rechecks.running(session, recheck_id)
     if run is None or run.step != number:
         return
-    page = page_of(session, run)
+    _, rules = service.active_rules(session)
+    page = page_of(session, run, rules)
     asked = _not_yet_asked(session, [_job(run, source) for source in page.sources])
     jobs.enqueue_many(session, asked)
     rechecks.found(session, run, len(asked), after=page.after)
@@ -126,7 +127,7 @@ def _is_done(run: Recheck, before: Sequence[Verdict], snapshots: service.Snapsho
     for verdict in before:
         if verdict.recheck_id == run.id:
             return True
-        if run.cause is RecheckCause.SNAPSHOT and verdict.snapshots == service.named(verdict.kind, snapshots):
+        if run.cause is RecheckCause.SNAPSHOT and verdict.snapshots == snapshots.get(verdict.kind):
             return True
     return False
 

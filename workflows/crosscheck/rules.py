@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from backend.core.enums import Kind, SourceType, VerdictKind
+from backend.kinds import KINDS
 from backend.kinds.geodesy import distance_m
 from workflows.crosscheck.facts import (
     CLASSES,
@@ -24,6 +25,7 @@ from workflows.crosscheck.facts import (
     Evidence,
     Known,
     Neighbour,
+    Other,
     place_of,
     value_at,
 )
@@ -37,7 +39,7 @@ Check = Callable[[Entry, Known, Candidate | None, Rules, datetime], Iterator[Evi
 def decide(entry: Entry, known: Known, rules: Rules, *, at: datetime) -> Decision:
     """The verdict on one entry at a moment in city time."""
     matched = _record_of(entry, known, rules)
-    evidence = tuple(_CHECKS[entry.kind](entry, known, matched, rules, at))
+    evidence = (*_CHECKS[entry.kind](entry, known, matched, rules, at), *_elsewhere(entry, known, matched, rules))
     found = {item.finding for item in evidence if item.finding is not None}
     if not found:
         found = {VerdictKind.MATCH if matched else VerdictKind.ACCEPTED}
@@ -273,6 +275,31 @@ def _twins(known: Known) -> Iterator[Evidence]:
     """Other entries of the same human or thing, known before this one: a steward joins them."""
     for twin in known.twins:
         yield Evidence("entry", None, f"{SourceType.DOCUMENT}:{twin}", 1.0, ENTRIES, VerdictKind.DUPLICATE)
+
+
+def _elsewhere(entry: Entry, known: Known, record: Candidate | None, rules: Rules) -> Iterator[Evidence]:
+    """What other sources say about the same human or thing. Where the base dataset has no record, that they know it.
+
+    Of a field that a department keeps its own word stands (一数一源): what somebody else says is shown and no more.
+    """
+    missing = record is None and DATASET_OF.get(entry.kind) in known.datasets
+    for other in known.others:
+        if missing:
+            yield Evidence("elsewhere", None, True, None, other.dataset, other=other)
+        for path, how in rules.elsewhere(entry.kind).items():
+            if path in other.scores:
+                score = other.scores[path]
+                wrong = score < how.threshold and not _is_kept(entry.kind, path, record, other)
+                mine, theirs = value_at(entry.fields, path), value_at(other.fields, path)
+                finding = how.finding if wrong else None
+                yield Evidence(path, mine, theirs, score, other.dataset, finding, other)
+
+
+def _is_kept(kind: Kind, path: str, record: Candidate | None, other: Other) -> bool:
+    """Whether the department whose field it is has said its value, and the other source is not that department's."""
+    keeper = KINDS[kind].stewarded.get(path.partition(".")[0])
+    said = record is not None and value_at(record.fields, path) is not None
+    return said and keeper is not None and keeper != other.dataset
 
 
 _CHECKS: Mapping[Kind, Check] = {

@@ -1,11 +1,12 @@
 """The rule set: weights, thresholds and limits of the cross-check as data with a version, changed without a deploy."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from backend.core.enums import VerdictKind
+from backend.core.enums import Kind, VerdictKind
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Method = Literal["exact", "name", "text", "address", "id_number", "phone", "date"]
@@ -23,18 +24,23 @@ class Level(_Part):
     points: Annotated[float, Field(ge=-40, le=40)]
 
 
-class Compared(_Part):
-    """How one field is compared with the record's, and what follows below the threshold: nothing, or a finding.
+class Agreement(_Part):
+    """How one field is compared, and what follows below the threshold: nothing, or a finding."""
+
+    method: Method
+    threshold: Share = 1.0
+    finding: VerdictKind | None = None
+
+
+class Compared(Agreement):
+    """How one field is compared with the record's.
 
     `weight` is the field's share in the score of the verdict, and in finding a record where no field has `levels`.
     These, from the highest on, say what the field's likeness is worth in finding a record; below the lowest it counts
     as at the lowest.
     """
 
-    method: Method
-    threshold: Share = 1.0
     weight: Share = 0.0
-    finding: VerdictKind | None = None
     levels: tuple[Level, ...] = ()
 
     def points(self, score: float) -> float:
@@ -119,8 +125,16 @@ class EventRules(_Part):
     class_digits: Annotated[int, Field(ge=1)]
 
 
+Sourced = Literal[Kind.PERSON, Kind.HOUSE, Kind.ORGANISATION, Kind.COMPONENT]
+"""Kinds that a base dataset answers for, and other sources may speak about."""
+
+
 class Rules(_Part):
-    """A whole rule set. `priority` orders all verdicts: the first one found is the main one."""
+    """A whole rule set. `priority` orders all verdicts: the first one found is the main one.
+
+    `others` names, by kind, the fields that are compared with other sources than the base dataset. What they say about
+    other kinds is not looked for. `sources_differ` may be left out of the priority of rules that compare nothing there.
+    """
 
     priority: tuple[VerdictKind, ...]
     likeness: Likeness
@@ -129,9 +143,15 @@ class Rules(_Part):
     organisation: OrganisationRules
     component: ComponentRules
     event: EventRules
+    others: dict[Sourced, dict[str, Agreement]] = {}
+
+    def elsewhere(self, kind: Kind) -> Mapping[str, Agreement]:
+        """How the fields of a kind are compared with other sources; empty where these are not looked for."""
+        return next((compared for sourced, compared in self.others.items() if sourced is kind), {})
 
     @model_validator(mode="after")
     def _each_verdict_once(self) -> Self:
-        if sorted(self.priority) != sorted(VerdictKind):
+        named = {*self.priority} | (set() if self.others else {VerdictKind.SOURCES_DIFFER})
+        if len({*self.priority}) < len(self.priority) or named != {*VerdictKind}:
             raise ValueError("priority names every verdict exactly once")
         return self

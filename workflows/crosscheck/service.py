@@ -21,16 +21,16 @@ from backend.services import audit
 from backend.services.sealing import Vault
 from workflows.crosscheck.entries import load
 from workflows.crosscheck.evidence import parts_of
-from workflows.crosscheck.facts import DATASET_OF, Decision, Entry, Source
-from workflows.crosscheck.lookup import gather
+from workflows.crosscheck.facts import Decision, Entry, Source
+from workflows.crosscheck.lookup import SnapshotRef, gather
 from workflows.crosscheck.rules import decide
 from workflows.crosscheck.ruleset import Rules
 
 ACTOR = "workflows.crosscheck"
 NEXT = "workflows.cases.consider"
 
-Snapshots = Mapping[str, dict[str, str]]
-"""By dataset, the snapshot that a check read: its id and when it was taken."""
+Snapshots = Mapping[Kind, Mapping[str, SnapshotRef]]
+"""By kind of the entries, what a check read of each dataset."""
 
 Requests = Mapping[Source, str | None]
 """The ids of the requests that asked for checks."""
@@ -108,7 +108,7 @@ def write(session: Session, checked: Checked, *, vault: Vault | None = None) -> 
     if not checked.decided:
         return 0
     vault = vault or Vault(session)
-    parts = [parts_of(entry, decision, checked.snapshots) for entry, decision in checked.decided]
+    parts = [parts_of(entry, decision, checked.snapshots[entry.kind]) for entry, decision in checked.decided]
     vault.provide(part.subject for some in parts for part in some)
     ids = [new_id() for _ in parts]
     evidence = [vault.seal(some, context=one.bytes) for one, some in zip(ids, parts, strict=True)]
@@ -119,17 +119,11 @@ def write(session: Session, checked: Checked, *, vault: Vault | None = None) -> 
     return len(written)
 
 
-def named(kind: Kind, snapshots: Snapshots) -> dict[str, dict[str, str]]:
-    """The snapshots that a verdict on a kind is based on."""
-    read = DATASET_OF.get(kind, "")
-    return {read: snapshots[read]} if read in snapshots else {}
-
-
 def _columns(checked: Checked) -> dict[str, Any]:
     """All values of the verdicts, a list for each column."""
     entries = [entry for entry, _ in checked.decided]
     decisions = [decision for _, decision in checked.decided]
-    snapshots = {kind: _json(named(kind, checked.snapshots)) for kind in {entry.kind for entry in entries}}
+    snapshots = {kind: _json(read) for kind, read in checked.snapshots.items()}
     return {
         "types": [entry.source.type.value for entry in entries],
         "sources": [entry.source.id for entry in entries],

@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from backend.services.blocking import plain_name, sound_of
 from workflows.crosscheck.addresses import Gazetteer, divisions_agree, is_part_of
 from workflows.crosscheck.facts import value_at
-from workflows.crosscheck.ruleset import Compared, Likeness
+from workflows.crosscheck.ruleset import Agreement, Likeness
 
 
 class Scorer:
@@ -30,7 +30,7 @@ class Scorer:
         return self._ask()
 
     def scores(
-        self, compared: Mapping[str, Compared], mine: Mapping[str, Any], theirs: Mapping[str, Any]
+        self, compared: Mapping[str, Agreement], mine: Mapping[str, Any], theirs: Mapping[str, Any]
     ) -> dict[str, float]:
         """The likeness of each compared field that both sides fill. Numbers of different id types are not compared."""
         found: dict[str, float] = {}

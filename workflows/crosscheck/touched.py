@@ -1,8 +1,9 @@
 """Which entries are to be checked again: those that a new snapshot touches, or those of a scope. A page at a time.
 
 A record that differs between two snapshots touches the entries that share one of its keys before or after: the id
-number, the phone, birth date with surname, one of the two by the name's sound, or the code. All of it is found in
-PostgreSQL, on blind indexes. Only the version in force of an entry counts: an older one has had its say.
+number, the phone, birth date with surname, one of the two by the name's sound, or the code. A record of a department's
+own dataset is found by its key alone, and so are the entries that it touches. All of it is found in PostgreSQL, on
+blind indexes. Only the version in force of an entry counts: an older one has had its say.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from sqlmodel import Session
 from backend.core import statements
 from backend.core.clock import CITY_TIME
 from backend.core.enums import COLLECTED_KINDS, Kind, SourceType
-from backend.models import Recheck
+from backend.models import Dataset, Recheck
 from backend.services.export_schemas import Day
 from workflows.crosscheck.facts import DATASET_OF, Source
+from workflows.crosscheck.ruleset import Rules
 
 KEYS_A_PAGE = 20_000
 ENTRIES_A_PAGE = 1_000
@@ -51,16 +53,23 @@ class Page:
     after: str | None
 
 
-def page_of(session: Session, run: Recheck) -> Page:
-    """The next entries of a run that checks again."""
+def page_of(session: Session, run: Recheck, rules: Rules) -> Page:
+    """The next entries of a run that checks again.
+
+    The first snapshot of a base dataset touches all entries of its kind, as not to be in it says something now. One of
+    a department's own touches those that are in it, where the rules look into other sources for its kind.
+    """
     if run.dataset is None:
         return in_scope(session, Scope.model_validate(run.scope), after=run.after)
-    kind = next((kind for kind, dataset in DATASET_OF.items() if dataset == run.dataset), None)
-    if kind is None:
+    base = next((kind for kind, dataset in DATASET_OF.items() if dataset == run.dataset), None)
+    if base is not None and run.previous_id is None:
+        return in_scope(session, Scope.model_validate({"kinds": [base]}), after=run.after)
+    if base is not None:
+        return _between_snapshots(session, run, base, _PEOPLE if base is Kind.PERSON else _KEYED)
+    own = session.get_one(Dataset, run.dataset).kind
+    if own is None or not rules.elsewhere(own):
         return Page([], None)
-    if run.previous_id is None:
-        return in_scope(session, Scope.model_validate({"kinds": [kind]}), after=run.after)
-    return _between_snapshots(session, kind, run)
+    return _between_snapshots(session, run, own, _NUMBERED if own is Kind.PERSON else _KEYED)
 
 
 def in_scope(session: Session, scope: Scope, *, after: str, limit: int = ENTRIES_A_PAGE) -> Page:
@@ -92,14 +101,13 @@ def _end_of(day: date) -> datetime | None:
     return _start_of(day + timedelta(days=1)) if day < date.max else None
 
 
-def _between_snapshots(session: Session, kind: Kind, run: Recheck) -> Page:
-    """Entries that the records of the next keys touch, where these changed."""
+def _between_snapshots(session: Session, run: Recheck, kind: Kind, touched: str) -> Page:
+    """Entries that the records of the next keys touch, where these changed; all of them where none were before."""
     given = {"new": run.snapshot_id, "old": run.previous_id, "after": run.after, "limit": KEYS_A_PAGE}
     ((upto, keys),) = statements.rows(session, _BOUND, given)
     if not keys:
         return Page([], None)
-    query = _CHANGED + (_PEOPLE if kind is Kind.PERSON else _KEYED)
-    found = statements.rows(session, query, {**given, "upto": upto, "kind": kind.value})
+    found = statements.rows(session, _CHANGED + touched, {**given, "upto": upto, "kind": kind.value})
     sources = [Source(SourceType.DOCUMENT, document_id, version) for document_id, version in found]
     return Page(sources, upto if keys == KEYS_A_PAGE else None)
 
@@ -149,6 +157,10 @@ _KEYED = """
     WHERE d.kind = %(kind)s::text AND NOT d.deleted
 """
 # The key of a person's record is the hex of the blind index.
+_NUMBERED = """
+    SELECT d.id, d.version FROM changed c JOIN document d ON d.id_index = decode(c.record_key, 'hex')
+    WHERE d.kind = %(kind)s::text AND NOT d.deleted
+"""
 _PEOPLE = """
     SELECT d.id, d.version FROM document d
     WHERE d.kind = %(kind)s::text AND NOT d.deleted AND d.id IN (

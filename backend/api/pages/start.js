@@ -10,7 +10,7 @@ const WORDS = {
   conflicts: { hard: "同一字段", soft: "已自动合并" },
   photos: { expected: "待上传", received: "已收到", processed: "已处理", failed: "失败" },
   verdicts: {
-    match: "一致", differs: "字段不一致", name_differs: "名称不一致", ambiguous: "无法确定", not_found: "查无记录",
+    match: "一致", differs: "字段不一致", sources_differ: "多源不一致", name_differs: "名称不一致", ambiguous: "无法确定", not_found: "查无记录",
     id_self_inconsistent: "证件号有误", address_unknown: "地址未登记", out_of_grid: "不在本网格",
     flag_conflict: "人户标记不符", moved: "已迁移或移位", duplicate: "重复", rental_hazard: "出租屋隐患",
     organisation_closed: "已注销仍经营", component_unknown: "部件未登记", class_unknown: "类别未知", accepted: "予以采信",
