@@ -31,7 +31,7 @@ from workflows.crosscheck import service
 from workflows.crosscheck.facts import Source
 from workflows.crosscheck.lookup import SnapshotChanged
 
-PERMITS = {"id_type": "证件种类", "id_number": "证件号", "name": "姓名", "phone": "电话", "issued": "签发"}
+PERMITS = {"id_type": "证件种类", "id_number": "证件号", "name": "姓名", "phone": "电话", "house_code": "住处"}
 LEASES = {"house_code": "房屋码", "rental_use": "出租", "owner.name": "房东", "rent": "租金"}
 KEYS = {"person": None, "house": "house_code"}
 
@@ -93,7 +93,7 @@ def test_a_departments_own_dataset_says_what_it_has_about_the_entry(
 ) -> None:
     business_records(session, tmp_path, "population", ZHANG, LI)
     register(session, "permits", "person", PERMITS)
-    snapshot_id = load(session, tmp_path, "permits", of(ZHANG, name="李四", issued="2026-01-02"), of(LI))
+    snapshot_id = load(session, tmp_path, "permits", of(ZHANG, name="李四"), of(LI))
     zhang, li = check(session, entries.document(Kind.PERSON, ZHANG), entries.document(Kind.PERSON, LI))
     assert (zhang.verdict, zhang.findings) == (VerdictKind.SOURCES_DIFFER, ["sources_differ"])
     assert (li.verdict, evidence(session, li)["name"]["dataset"]) == (VerdictKind.MATCH, "permits")
@@ -103,6 +103,19 @@ def test_a_departments_own_dataset_says_what_it_has_about_the_entry(
     assert said["score"] < 0.9
     assert zhang.snapshots.keys() == {"population", "permits"}
     assert zhang.snapshots["permits"] == {"snapshot_id": str(snapshot_id), "taken_at": said["taken_at"]}
+
+
+def test_where_a_person_lives_is_compared_by_the_house_that_his_entry_names(
+    session: Session, entries: Entries, tmp_path: Path
+) -> None:
+    register(session, "permits", "person", PERMITS)
+    load(session, tmp_path, "permits", of(ZHANG, house_code=OTHER_CODE), of(LI, house_code=HOUSE_CODE))
+    house = entries.document(Kind.HOUSE, {"house_code": HOUSE_CODE, "address": ADDRESS})
+    here = {"house_id": str(house.id)}
+    zhang, li = check(session, *(entries.document(Kind.PERSON, one | here) for one in (ZHANG, LI)))
+    lives = evidence(session, zhang)["house_code"]
+    assert (lives["mine"], lives["theirs"], lives["finding"]) == (HOUSE_CODE, OTHER_CODE, "sources_differ")
+    assert (li.verdict, evidence(session, li)["house_code"]["score"]) == (VerdictKind.ACCEPTED, 1.0)
 
 
 def test_datasets_about_another_kind_or_about_none_are_not_read(

@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from backend.services import records, registry
 from backend.services.sealing import Vault
-from workflows.crosscheck.facts import Entry, Other, Source
+from workflows.crosscheck.facts import Entry, Home, Other, Source, told
 from workflows.crosscheck.ruleset import Rules
 from workflows.crosscheck.similarity import Scorer
 
@@ -38,10 +38,12 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """All other sources, as one rule set looks into them. `current` are the snapshots of datasets in force."""
+    """All other sources, as one rule set looks into them. `homes` are the houses that people's entries name, `current`
+    the snapshots of datasets in force."""
 
     rules: Rules
     scorer: Scorer
+    homes: Mapping[Source, Home]
     current: Mapping[str, registry.CurrentSnapshot]
     vault: Vault
 
@@ -62,7 +64,8 @@ class Elsewhere:
 
     def _compared(self, said: Said) -> Other:
         how = self.rules.elsewhere(said.entry.kind)
-        scores = self.scorer.scores(how, said.entry.fields, said.fields)
+        mine = told(said.entry, self.homes.get(said.entry.source))
+        scores = self.scorer.scores(how, mine, said.fields)
         return Other(said.dataset, said.at.isoformat(), said.fields, scores)
 
 

@@ -153,6 +153,13 @@ def value_at(fields: Mapping[str, Any], path: str) -> Any:
     return value if value or value not in ("", [], {}) else None
 
 
+def told(entry: Entry, home: Home | None) -> Mapping[str, Any]:
+    """What an entry says, with the code and the address of the house it names: departments write where people live as
+    that, not as a reference."""
+    where = {"house_code": home.house_code, "address": home.address} if home else {}
+    return {**where, **entry.fields}
+
+
 def place_of(fields: Mapping[str, Any]) -> tuple[float, float] | None:
     """The location as (lat, lon) in degrees, WGS-84."""
     location = fields.get("location")

@@ -55,7 +55,7 @@ def gather(session: Session, entries: Sequence[Entry], rules: Rules, *, vault: V
     indexes = {entry.source: records.indexes(entry.kind, dict(entry.fields)) for entry in entries}
     candidates = people.candidates(session, entries, indexes) | _keyed(session, entries, indexes, rules, scorer)
     twins = twins_of(session, entries, indexes)
-    others = Elsewhere(rules, scorer, current, vault).others(session, entries, indexes)
+    others = Elsewhere(rules, scorer, homes, current, vault).others(session, entries, indexes)
     neighbours = neighbours_of(session, _of_kind(entries, Kind.EVENT), rules.event)
     classes = _classes(session, entries, rules)
     known = {

@@ -27,6 +27,7 @@ from workflows.crosscheck.facts import (
     Neighbour,
     Other,
     place_of,
+    told,
     value_at,
 )
 from workflows.crosscheck.identity import contradictions, uscc_is_valid
@@ -282,6 +283,7 @@ def _elsewhere(entry: Entry, known: Known, record: Candidate | None, rules: Rule
 
     Of a field that a department keeps its own word stands (一数一源): what somebody else says is shown and no more.
     """
+    said = told(entry, known.home)
     missing = record is None and DATASET_OF.get(entry.kind) in known.datasets
     for other in known.others:
         if missing:
@@ -290,8 +292,8 @@ def _elsewhere(entry: Entry, known: Known, record: Candidate | None, rules: Rule
             if path in other.scores:
                 score = other.scores[path]
                 wrong = score < how.threshold and not _is_kept(entry.kind, path, record, other)
-                mine, theirs = value_at(entry.fields, path), value_at(other.fields, path)
                 finding = how.finding if wrong else None
+                mine, theirs = value_at(said, path), value_at(other.fields, path)
                 yield Evidence(path, mine, theirs, score, other.dataset, finding, other)
 
 
