@@ -29,6 +29,7 @@ from backend.services import (
     audit,
     documents,
     erased,
+    erasure_declarations,
     erasure_files,
     erasure_ledger,
     erasure_photos,
@@ -61,6 +62,7 @@ class Target:
     subject: bytes
     id_index: bytes | None = None
     documents: set[UUID] = field(default_factory=set)
+    declarations: set[UUID] = field(default_factory=set)
     citizen_id: UUID | None = None
 
 
@@ -154,6 +156,8 @@ def remove_leftovers(session: Session, since: datetime) -> int:
     found += _bury(session, own, buried).get("document", 0)
     nesting = [row.id for row in named if row.kind not in HUMAN_KINDS]
     _republish(session, nesting)
+    declared = erasure_declarations.written_since(session, since, HUMAN_KINDS)
+    found += erasure_declarations.forget(session, declared, actor=ACTOR).get("declaration", 0)
     feed.touch(session, buried)
     return found + len(nesting)
 
@@ -220,7 +224,8 @@ def _versions(session: Session, document_id: UUID) -> Sequence[DocumentVersion]:
 
 def _human(session: Session, subject: bytes, index: bytes | None) -> Target:
     own = session.exec(select(Document.id).where(Document.id_index == index)).all() if index else ()
-    return Target(SubjectType.HUMAN, subject, id_index=index, documents=set(own))
+    declared = erasure_declarations.of_human(session, index) if index else set()
+    return Target(SubjectType.HUMAN, subject, id_index=index, documents=set(own), declarations=declared)
 
 
 def _target_of_line(line: Line) -> Target:
@@ -232,6 +237,7 @@ def _forget(session: Session, target: Target, buried: Buried) -> Counts:
     """Destroy the keys of a target, and bury and unlink what is its own."""
     counts = {"keys": sealing.destroy_keys(session, [target.subject])}
     counts |= _bury(session, target.documents, buried)
+    counts = _sum(counts, erasure_declarations.forget(session, target.declarations, actor=ACTOR))
     if target.id_index is not None:
         key = {"key": target.id_index.hex(), "datasets": human_datasets(session)}
         counts["business_record"] = session.connection().execute(_DELETE_RECORDS_BY_KEY, key).rowcount
@@ -308,6 +314,8 @@ def _remove_traces(session: Session, subjects: Sequence[bytes], buried: Buried) 
     run(PATIENCE)
     named: dict[str, Any] = {"subjects": list(subjects), "kinds": HUMAN_KINDS, "datasets": human_datasets(session)}
     counts = _bury(session, [row.id for row in run(_OWN_DOCUMENTS, named)], buried)
+    declared = erasure_declarations.naming(session, subjects, HUMAN_KINDS)
+    counts = _sum(counts, erasure_declarations.forget(session, declared, actor=ACTOR))
     nesting = [row.id for row in run(_NESTING, named)]
     _republish(session, nesting)
     found = {

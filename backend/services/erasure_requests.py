@@ -12,7 +12,7 @@ from backend.core.enums import ErasureReason, ErasureState, SubjectType
 from backend.core.errors import Forbidden, NotFound, ZhiwangError
 from backend.core.ids import new_id
 from backend.kinds import identity_of
-from backend.models import Citizen, Document, Erasure, Report
+from backend.models import Citizen, Declaration, Document, Erasure, Report
 from backend.services import audit
 from backend.services.erasure import ERASE_JOB
 from backend.services.life_schemas import ErasurePage, ErasureRequest, ErasureView, Subject
@@ -90,8 +90,8 @@ def ask_for_citizen(session: Session, *, citizen_id: UUID) -> None:
 def named_subject(session: Session, caller: Caller, subject: Subject) -> Named:
     """What names a subject. `NotFound` for who is not known in the caller's territory.
 
-    Who sees the whole city may name anybody, and records that were deleted. Others name whom a living record or a
-    report of their territory is about; then the request goes for all of him, wherever it lies.
+    Who sees the whole city may name anybody, and records that were deleted. Others name whom a living record, a
+    declaration or a report of their territory is about; then the request goes for all of him, wherever it lies.
     """
     if subject.document_id is not None:
         if not _recorded(session, caller, col(Document.id) == subject.document_id):
@@ -105,7 +105,8 @@ def named_subject(session: Session, caller: Caller, subject: Subject) -> Named:
     if identity is None:
         raise NotFound
     found, index = human(identity.id_type, identity.id_number), id_index(identity)
-    if not sees_whole_city(caller) and not _recorded(session, caller, col(Document.id_index) == index):
+    known = _recorded(session, caller, col(Document.id_index) == index) or _declared(session, caller, index)
+    if not sees_whole_city(caller) and not known:
         raise NotFound
     return Named(SubjectType.HUMAN, subject=found, id_index=index)
 
@@ -113,6 +114,11 @@ def named_subject(session: Session, caller: Caller, subject: Subject) -> Named:
 def _recorded(session: Session, caller: Caller, about: ColumnElement[bool]) -> bool:
     living = or_(literal(sees_whole_city(caller)), col(Document.deleted).is_(False))
     seen = select(Document.id).where(about, living, in_territory(Document.grid_id, caller))
+    return session.exec(seen).first() is not None
+
+
+def _declared(session: Session, caller: Caller, index: bytes) -> bool:
+    seen = select(Declaration.id).where(Declaration.id_index == index, in_territory(Declaration.grid_id, caller))
     return session.exec(seen).first() is not None
 
 

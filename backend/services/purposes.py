@@ -16,12 +16,18 @@ from pydantic import BaseModel
 
 from backend.core.enums import COLLECTED_KINDS
 from backend.kinds import KINDS
-from backend.models import Citizen, Photo, Report, WechatMessage
+from backend.models import Citizen, Declaration, Photo, Report, WechatMessage
 
 FILE = Path(__file__).with_name("purposes.csv")
 LEGAL_BASES = frozenset({"consent", "contract", "statutory_duty", "emergency", "public_interest", "made_public"})
 WITHOUT_RULE = frozenset({"while_recorded", "until_erased"})
-TABLES: dict[str, Any] = {"report": Report, "citizen": Citizen, "wechat_message": WechatMessage, "photo": Photo}
+TABLES: dict[str, Any] = {
+    "declaration": Declaration,
+    "report": Report,
+    "citizen": Citizen,
+    "wechat_message": WechatMessage,
+    "photo": Photo,
+}
 TRACKS = (
     "device.last_seen_at",
     "device.skew_ms",

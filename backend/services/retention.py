@@ -20,7 +20,7 @@ from backend import jobs
 from backend.core.clock import now
 from backend.core.ids import new_id
 from backend.models import RetentionRule, RetentionRun
-from backend.services import audit, erasure, erasure_photos
+from backend.services import audit, erasure, erasure_declarations, erasure_photos
 from backend.services.life_schemas import RetentionRunPage, RetentionRunView
 from backend.services.objects import object_store
 
@@ -124,6 +124,10 @@ def _remove_reject_files(session: Session, before: datetime) -> int:
 def _remove_photos(session: Session, before: datetime) -> int:
     ids = session.connection().execute(_UNLINKED_PHOTOS, {"before": before, "batch": BATCH}).scalars().all()
     return erasure_photos.remove(session, photo_ids=ids).get("photo", 0)
+
+
+def _empty_declarations(session: Session, before: datetime) -> int:
+    return erasure_declarations.remove_withdrawn(session, before, limit=BATCH)
 
 
 def _remove_claims(session: Session, before: datetime) -> int:
@@ -271,6 +275,11 @@ RULES: dict[str, Rule] = {
     ),
     "client_time": Rule(
         "mutation", _forget_client_times, "SELECT min(created_at) FROM mutation WHERE client_time IS NOT NULL"
+    ),
+    "declaration_withdrawn": Rule(
+        "declaration",
+        _empty_declarations,
+        "SELECT min(ended_at) FROM declaration WHERE state = 'withdrawn' AND sealed IS NOT NULL",
     ),
     "access_file": Rule(
         "access_request",

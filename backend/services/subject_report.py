@@ -22,6 +22,9 @@ Report = dict[str, Any]
 TITLES = {
     "documents": "本人登记记录",
     "versions": "历史版本",
+    "declarations": "自主申报",
+    "declaration_versions": "自主申报的历史版本",
+    "declared_in": "他人自主申报中涉及本人的内容",
     "named_in": "他人记录中涉及本人的内容",
     "verdicts": "比对结论与依据",
     "settlements": "认定经过",
@@ -46,11 +49,11 @@ def collect(session: Session, target: Target) -> Report:
     """Everything, in lists by what it is, with a summary in words."""
     run = session.connection().execute
     run(PATIENCE)
-    documents = sorted(target.documents)
-    subjects = [target.subject, *(document_id.bytes for document_id in documents)]
-    named: Entry = {"ids": documents, "subjects": subjects, "citizen": target.citizen_id}
+    documents, declared = sorted(target.documents), sorted(target.declarations)
+    subjects = [target.subject, *(one.bytes for one in (*documents, *declared))]
+    named: Entry = {"ids": documents, "declared": declared, "subjects": subjects, "citizen": target.citizen_id}
     reports = run(_REPORTS, named).all()
-    sources = [*documents, *(row.id for row in reports)]
+    sources = [*documents, *declared, *(row.id for row in reports)]
     photos = [row.photo_id for row in run(_PHOTO_LINKS, {"sources": sources})]
     vault = Vault(session)
     vault.load([*subjects, *(row.id.bytes for row in reports), *(photo_id.bytes for photo_id in photos)])
@@ -58,6 +61,9 @@ def collect(session: Session, target: Target) -> Report:
     found: dict[str, list[Entry]] = {
         "documents": [_whole(vault, row, row.id) for row in run(_DOCUMENTS, named)],
         "versions": [_whole(vault, row, row.document_id) for row in run(_VERSIONS, named)],
+        "declarations": [_whole(vault, row, row.id) for row in run(_DECLARATIONS, named)],
+        "declaration_versions": [_whole(vault, row, row.declaration_id) for row in run(_DECLARATION_VERSIONS, named)],
+        "declared_in": [_part(vault, row, context_of(row.id)) for row in run(_DECLARED_IN, named)],
         "named_in": [_part(vault, row, context_of(row.id)) for row in run(_NAMED_IN, named)],
         "verdicts": [_part(vault, row, row.id.bytes) for row in run(_VERDICTS, about)],
         "settlements": [_plain(row) for row in run(_SETTLEMENTS, about)],
@@ -130,6 +136,24 @@ _NAMED_IN = text(
     f"""
     SELECT id, kind, grid_id, updated_at, sealed FROM document d
     WHERE NOT deleted AND id <> ALL(CAST(:ids AS uuid[])) AND {NAMES.format("d.sealed")} ORDER BY id
+    """
+)
+_DECLARATIONS = text(
+    """
+    SELECT id, kind, grid_id, version, state, end_reason, declared_at, created_at, updated_at, ended_at, body, sealed
+    FROM declaration WHERE id = ANY(CAST(:declared AS uuid[])) ORDER BY id
+    """
+)
+_DECLARATION_VERSIONS = text(
+    """
+    SELECT declaration_id, version, grid_id, declared_at, created_at, body, sealed FROM declaration_version
+    WHERE declaration_id = ANY(CAST(:declared AS uuid[])) ORDER BY declaration_id, version
+    """
+)
+_DECLARED_IN = text(
+    f"""
+    SELECT id, kind, grid_id, declared_at, sealed FROM declaration d
+    WHERE id <> ALL(CAST(:declared AS uuid[])) AND {NAMES.format("d.sealed")} ORDER BY id
     """
 )
 _VERDICTS = text(

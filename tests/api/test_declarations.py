@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 from sqlmodel import Session, select
 
 from backend.core.clock import now
@@ -17,7 +18,17 @@ from backend.core.ids import new_id
 from backend.models import AuditEntry, Declaration, DeclarationVersion
 from tests.api.test_checks import worker_of
 from tests.people import Staff
-from tests.rooms.crosscheck_builders import ADDRESS, GRID, HOUSE_CODE, USCC, ZHANG, business_records, point_of
+from tests.rooms.crosscheck_builders import (
+    ADDRESS,
+    GRID,
+    HOUSE_CODE,
+    LI,
+    OTHER_CODE,
+    USCC,
+    ZHANG,
+    business_records,
+    point_of,
+)
 from tests.world import Json, World, document
 
 Drain = Callable[[], int]
@@ -175,3 +186,45 @@ def test_a_channel_has_its_own_only_and_offices_see_their_territory_masked(
     (stored,) = rows_of(Declaration, made["id"])
     assert stored.body == {}
     assert "张三丰".encode() not in stored.sealed
+
+
+def held(table: str, *columns: str) -> list[tuple[Any, ...]]:
+    with Session(engine_for("zw_worker")) as session:
+        return [tuple(row) for row in session.connection().execute(text(f"SELECT {', '.join(columns)} FROM {table}"))]
+
+
+def test_who_is_erased_is_forgotten_here_too_and_can_be_told_before_what_he_declared(
+    world: World, portal: dict[str, str], drain: Drain
+) -> None:
+    api = world.client
+    wrong = {"birth_date": "1990-01-01"}
+    mine, others = (declare(api, portal, body(one | wrong)) for one in (ZHANG, LI))
+    owner = {name: ZHANG[name] for name in ("name", "id_type", "id_number", "phone")}
+    home = declare(api, portal, body({"house_code": HOUSE_CODE, "address": ADDRESS, "owner": owner}, "house"))
+    drain()
+    steward, identity = world.office("data_steward"), {"id_type": "citizen_id", "id_number": ZHANG["id_number"]}
+    asked = {"subject": identity, "reason": "subject_request"}
+    made = api.post("/life/v1/access-requests", json=asked, headers=steward).json()
+    request = api.post("/life/v1/erasures", json=asked, headers=steward).json()
+    drain()
+    report = api.get(f"/life/v1/access-requests/{made['id']}/file", headers=steward).json()
+    (told,), (about,) = report["declarations"], report["declared_in"]
+    assert (told["id"], told["fields"]["name"], about["id"]) == (mine["id"], ZHANG["name"], home["id"])
+    assert len(report["declaration_versions"]) == 1
+    assert {verdict["source_id"] for verdict in report["verdicts"]} == {mine["id"]}
+
+    path = f"/life/v1/erasures/{request['id']}"
+    assert api.post(f"{path}/approve", headers=world.office("security_admin")).status_code == 200
+    drain()
+    done = api.get(path, headers=steward).json()
+    assert (done["state"], done["report"]["declaration"], done["report"]["declaration_version"]) == ("done", 1, 1)
+    ended = shown(api, portal, mine["id"])
+    assert (ended["state"], ended["end_reason"], ended["fields"]) == ("withdrawn", "erased", {})
+    assert shown(api, portal, others["id"])["fields"]["name"] == "李*"
+    assert "owner" not in shown(api, portal, home["id"])["fields"]
+    sealed = {str(one): blob for one, blob in held("declaration_version", "declaration_id", "sealed")}
+    assert [name for name, blob in sealed.items() if blob is None] == [mine["id"]]
+    evidence = {str(one): blob for one, blob in held("verdict", "source_id", "evidence")}
+    assert (evidence[mine["id"]], evidence[others["id"]] is None) == (None, False)
+    for given in (body(ZHANG), body({"house_code": OTHER_CODE, "address": ADDRESS, "owner": owner}, "house")):
+        assert code_of(put(api, portal, new_id(), given)) == (410, "subject_erased")

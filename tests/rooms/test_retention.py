@@ -13,14 +13,15 @@ from sqlmodel import Session, col, select
 
 from backend.core.clock import now
 from backend.core.db import dialect_url, engine_for, transaction
-from backend.core.enums import PhotoState
+from backend.core.enums import DeclarationState, PhotoState, WithdrawalReason
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
-from backend.models import Account, Dataset, Device, Photo, RetentionRule, RetentionRun
+from backend.models import Account, Dataset, Declaration, Device, Photo, RetentionRule, RetentionRun
 from backend.services import erasure, retention, sealing
 from backend.services.objects import object_store
 from backend.services.purposes import WITHOUT_RULE, purposes
 from backend.tasks import daily
+from tests.matrix.declared import declaration
 from tests.rooms.test_erasure import GONE, by_identity, person_of
 from tests.world import World, document
 
@@ -261,6 +262,12 @@ def claims_of_time(session: Session, at: datetime) -> None:
     )
 
 
+def declarations(session: Session, at: datetime) -> None:
+    row = session.get_one(Declaration, declaration(session, account_of(session)))
+    row.state, row.end_reason, row.ended_at = DeclarationState.WITHDRAWN, WithdrawalReason.MISTAKE, at
+    session.flush()
+
+
 MAKERS: dict[str, Make] = {
     "wechat_message": messages,
     "quarantine_decided": quarantined,
@@ -273,6 +280,7 @@ MAKERS: dict[str, Make] = {
     "reconciliation_link": reconciliations,
     "photo_unlinked": photos,
     "photo_claims": photos,
+    "declaration_withdrawn": declarations,
     "device_trace": traces,
     "client_time": claims_of_time,
 }
