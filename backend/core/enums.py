@@ -348,6 +348,7 @@ class ExportWhat(StrEnum):
     RECORDS = "records"
     RECONCILIATION_LINKS = "reconciliation_links"
     RECONCILIATION_GRIDS = "reconciliation_grids"
+    DATASET = "dataset"
 
 
 class ExportFormat(StrEnum):

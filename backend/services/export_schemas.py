@@ -44,6 +44,7 @@ class ExportFilters(BaseModel):
     case_state: CaseState | None = None
     verdict: VerdictKind | None = None
     reconciliation_id: UUID | None = None
+    dataset: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{1,31}$")] | None = None
     since: Day | None = None
     until: Day | None = None
 
@@ -83,6 +84,12 @@ class ExportRequest(BaseModel):
     def _reconciliations_have_a_run(self) -> Self:
         if (self.what in OF_RECONCILIATIONS) != (self.filters.reconciliation_id is not None):
             raise ValueError("filters.reconciliation_id is for reconciliations, and those need it")
+        return self
+
+    @model_validator(mode="after")
+    def _datasets_have_a_code(self) -> Self:
+        if (self.what is ExportWhat.DATASET) != (self.filters.dataset is not None):
+            raise ValueError("filters.dataset is for datasets, and those need it")
         return self
 
 

@@ -20,7 +20,7 @@ from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.kinds import KINDS
 from backend.models import Account, Case, Document, Export, Verdict
-from backend.services import audit, export_reconciliations, masking, postings, sealed_files
+from backend.services import audit, export_datasets, export_reconciliations, masking, postings, sealed_files
 from backend.services.case_numbers import case_number
 from backend.services.export_files import Content, written
 from backend.services.export_schemas import ExportFilters, ExportPage, ExportRequest, ExportView
@@ -39,6 +39,7 @@ SEES = {
     ExportWhat.RECORDS: "checks.list",
     ExportWhat.RECONCILIATION_LINKS: "reconciliations.report",
     ExportWhat.RECONCILIATION_GRIDS: "reconciliations.report",
+    ExportWhat.DATASET: "registry.look_up",
 }
 """Who exports a thing must be allowed to read it on the screen, too."""
 OF_RECORDS = ("id", "grid_id", "version", "created_at", "updated_at")
@@ -74,11 +75,12 @@ class _Tally:
 def ask(session: Session, *, caller: Caller, request: ExportRequest) -> ExportView:
     """Write down what an account wants exported. `Forbidden` where it may not read that, `ExportFieldUnknown`.
 
-    `NotFound` for a reconciliation that is not done or lies outside the account's territory.
+    `NotFound` for a reconciliation that is not done or lies outside the account's territory, and for an unknown
+    dataset; `ExportGrade` for one that is no general data.
     """
     if not _may(caller, request.what):
         raise Forbidden
-    known = fields_of(request.what, request.filters.kind)
+    known = fields_of(session, request.what, request.filters)
     if unknown := sorted(set(request.fields) - set(known)):
         raise ExportFieldUnknown(unknown=len(unknown), fields=known)
     if request.filters.reconciliation_id is not None:
@@ -104,12 +106,14 @@ def ask(session: Session, *, caller: Caller, request: ExportRequest) -> ExportVi
     return _view(row)
 
 
-def fields_of(what: ExportWhat, kind: Kind | None) -> list[str]:
-    """What may be exported of a thing."""
+def fields_of(session: Session, what: ExportWhat, filters: ExportFilters) -> list[str]:
+    """What may be exported of a thing. `NotFound` and `ExportGrade` for a dataset."""
+    if what is ExportWhat.DATASET:
+        return export_datasets.fields_of(session, filters.dataset)
     if what is not ExportWhat.RECORDS:
         return list(FIELDS[what])
-    assert kind is not None
-    return [*OF_RECORDS, *(name for name in KINDS[kind].model.model_fields if name not in OF_RECORDS)]
+    assert filters.kind is not None
+    return [*OF_RECORDS, *(name for name in KINDS[filters.kind].model.model_fields if name not in OF_RECORDS)]
 
 
 def run(session: Session, *, export_id: UUID) -> None:
@@ -169,8 +173,9 @@ def _own(session: Session, caller: Caller, export_id: UUID) -> Export:
 def _may(caller: Caller, what: ExportWhat) -> bool:
     """Whether the role both exports and reads such things, now."""
     table = permissions()
-    reach = table[OPERATION].reach.get(caller.role, frozenset()) & table[SEES[what]].reach.get(caller.role, frozenset())
-    return bool(reach & {Reach.TERRITORY, Reach.DEPARTMENT})
+    exports, reads = (table[name].reach.get(caller.role, frozenset()) for name in (OPERATION, SEES[what]))
+    some = exports & {Reach.TERRITORY, Reach.DEPARTMENT}
+    return bool(some and (some & reads or Reach.ANY in reads))
 
 
 def _caller_now(session: Session, account_id: UUID) -> Caller | None:
@@ -285,6 +290,7 @@ _READING = {
     ExportWhat.RECORDS: _records,
     ExportWhat.RECONCILIATION_LINKS: export_reconciliations.links,
     ExportWhat.RECONCILIATION_GRIDS: export_reconciliations.grids,
+    ExportWhat.DATASET: export_datasets.rows,
 }
 
 

@@ -77,13 +77,13 @@ def find_by_keys(session: Session, dataset_code: str, keys: Sequence[str]) -> di
     if not keys:
         return {}
     rows = session.connection().execute(_BY_KEYS, {"dataset": dataset_code, "keys": sorted(set(keys))})
-    return {found.record_key: found for found in _opened(session, rows)}
+    return {found.record_key: found for found in opened(session, rows)}
 
 
 def find_in_snapshot(session: Session, snapshot_id: UUID, keys: Sequence[str]) -> dict[str, Found]:
     """As `find_by_keys` in any snapshot that still has its records."""
     rows = session.connection().execute(_IN_SNAPSHOT, {"snapshot": snapshot_id, "keys": sorted(set(keys))})
-    return {found.record_key: found for found in _opened(session, rows)}
+    return {found.record_key: found for found in opened(session, rows)}
 
 
 def find_in_snapshots(
@@ -95,7 +95,7 @@ def find_in_snapshots(
         return {}
     given = {"snapshots": [snapshot_id for snapshot_id, _ in pairs], "keys": [key for _, key in pairs]}
     rows = session.connection().execute(_IN_SNAPSHOTS, given)
-    return {(found.snapshot_id, found.record_key): found for found in _opened(session, rows, vault)}
+    return {(found.snapshot_id, found.record_key): found for found in opened(session, rows, vault)}
 
 
 def has_records(session: Session, snapshot_id: UUID) -> bool:
@@ -104,17 +104,17 @@ def has_records(session: Session, snapshot_id: UUID) -> bool:
     return session.exec(query).first() is not None
 
 
-def _opened(session: Session, rows: Iterable[Any], vault: Vault | None = None) -> list[Found]:
-    """Records with their fields; one read of keys for all."""
+def opened(session: Session, rows: Iterable[Any], vault: Vault | None = None) -> list[Found]:
+    """Rows of records, of one read, with their fields; one read of keys for all."""
     read = list(rows)
     vault = vault or Vault(session)
     vault.load(subjects_in(bytes(row.sealed) for row in read if row.sealed is not None))
-    opened = []
+    records = []
     for row in read:
         blob = bytes(row.sealed) if row.sealed is not None else None
         parts = vault.open(blob, context=context_of(row.sealed_in, row.record_key))
-        opened.append(Found(row.record_key, row.snapshot_id, row.taken_at, place(dict(row.body), parts)))
-    return opened
+        records.append(Found(row.record_key, row.snapshot_id, row.taken_at, place(dict(row.body), parts)))
+    return records
 
 
 # Importing

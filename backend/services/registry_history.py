@@ -64,7 +64,7 @@ def look_up(session: Session, code: str, wanted: LookUp, *, actor: str) -> tuple
         object_id=str(snapshot.id),
         dataset=code,
     )
-    return snapshot, Found(record.record_key, record.snapshot_id, record.taken_at, _masked(spec, record.fields))
+    return snapshot, Found(record.record_key, record.snapshot_id, record.taken_at, masked(spec, record.fields))
 
 
 def _snapshot(session: Session, dataset: Dataset, wanted: LookUp) -> Snapshot | None:
@@ -97,7 +97,8 @@ def _key(spec: DatasetSpec, wanted: LookUp) -> str:
     return id_index(identity).hex()
 
 
-def _masked(spec: DatasetSpec, fields: Document) -> Document:
+def masked(spec: DatasetSpec, fields: Document) -> Document:
+    """A record as an office sees it: what the dataset declares public as it is."""
     return {name: _shown(spec, name, value) for name, value in fields.items()}
 
 
