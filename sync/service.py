@@ -4,6 +4,7 @@ The caller commits and only then answers: a device deletes its copy when it hear
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -81,17 +82,45 @@ def publish(
     session: Session, *, kind: Kind, document_id: UUID, grid_id: str, fields: Document, deleted: bool = False
 ) -> None:
     """Write the server's own version of a document, such as the outcome of a case. Equal content writes nothing."""
+    publish_many(session, kind, [Published(document_id, grid_id, fields, deleted)])
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A document as the server has it."""
+
+    document_id: UUID
+    grid_id: str
+    fields: Document
+    deleted: bool = False
+
+    @property
+    def state(self) -> State:
+        """What the document says, its grid with it."""
+        return State({}, deleted=True) if self.deleted else State({"grid_id": self.grid_id, **self.fields})
+
+
+def publish_many(
+    session: Session,
+    kind: Kind,
+    documents: Sequence[Published],
+    *,
+    requests: Mapping[UUID, str | None] | None = None,
+) -> None:
+    """The same for different documents of one kind, with as many statements as for one.
+
+    `requests` are the ids of the requests that this follows from, by document, where they are not all the context's.
+    """
     vault = Vault(session)
-    lock(session, [document_id])
-    wanted = [Wanted(document_id, document_id, None, deleted)]
-    known = store.read(session, wanted, device_id=None, vault=vault)[document_id]
+    lock(session, [one.document_id for one in documents])
+    wanted = [Wanted(one.document_id, one.document_id, None, one.deleted) for one in documents]
+    known = store.read(session, wanted, device_id=None, vault=vault)
     batch = _batch(kind)
-    core.write_own(
-        batch, known, state=State({} if deleted else {"grid_id": grid_id, **fields}, deleted), grid_id=grid_id
-    )
+    for one in documents:
+        core.write_own(batch, known[one.document_id], state=one.state, grid_id=one.grid_id)
     if not batch.versions:
         return
-    write = _ready(session, batch, author=Author(None, None), moment=now(), vault=vault)
+    write = _ready(session, batch, author=Author(None, None), moment=now(), vault=vault, requests=requests)
     with together(session):
         write()
         feed.touch(session, batch.touches)
@@ -237,11 +266,13 @@ def _ready(
     actor: UUID | None = None,
     owner: UUID | None = None,
     waiting: Sequence[Row] = (),
+    requests: Mapping[UUID, str | None] | None = None,
 ) -> Callable[[], None]:
     """Do what has an answer to wait for: keys, quarantine, photos. Gives the rest of the writes, all but the feed.
 
     In the trail stands `actor`, and photos are of `owner`, where these are others than the author. `waiting` are the
     rows of the author's device that are settled where their record is created, as `review.ask_waiting` gives them.
+    `requests` are the requests of the versions, where these are not all the context's.
     """
     sealed = store.seal(session, batch.versions, batch.ledger, vault=vault)
     held = review.write_quarantine(
@@ -254,6 +285,7 @@ def _ready(
         waiting = review.ask_waiting(session, created, device_id=author.device_id).rows()
     settled = [held_id for document_id, held_id in waiting if document_id in created]
     written = [(str(entry.document_id), _noted(entry)) for entry in batch.versions]
+    asked = [requests.get(entry.document_id) for entry in batch.versions] if requests else None
     refused = [(str(row.document_id), {"code": row.code.value}) for row in held]
 
     def write() -> None:
@@ -263,7 +295,9 @@ def _ready(
         ownership.write_requests(session, batch.requests, author=author, now=moment, vault=vault)
         review.settle_quarantine(session, settled, author=author, now=moment)
         _ask_for_checks(session, batch)
-        audit.record_many(session, actor=doer, action="document_written", object_type=kind, entries=written)
+        audit.record_many(
+            session, actor=doer, action="document_written", object_type=kind, entries=written, requests=asked
+        )
         audit.record_many(session, actor=doer, action="row_quarantined", object_type=kind, entries=refused)
 
     return write

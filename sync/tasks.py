@@ -1,8 +1,9 @@
 """Jobs of the sync room: what happens to cases and tasks, by erasures and to grids is published to the handhelds."""
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.enums import Kind
@@ -12,6 +13,7 @@ from backend.services.case_numbers import case_number
 from backend.services.documents import lock
 from sync import claims, grid_moves, handed_tasks, links, service
 from sync.handed_tasks import TaskDocument
+from sync.service import Published
 
 
 @jobs.handler("sync.project_case")
@@ -27,6 +29,17 @@ def project_case(session: Session, case_id: str) -> None:
     if case.grid_id is None:  # of a report outside all grids: there is no handheld to tell
         return
     service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
+
+
+@jobs.mixed_handler("sync.project_case")
+def project_cases(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
+    """Publish many cases, each once, as they stand now."""
+    wanted = [UUID(job.payload["case_id"]) for job in batch]
+    lock(session, wanted)
+    cases = {case.id: case for case in session.exec(select(Case).where(col(Case.id).in_(wanted)))}
+    found = [Published(case.id, case.grid_id, _outcome(case)) for case in cases.values() if case.grid_id is not None]
+    service.publish_many(session, Kind.CASE, found, requests=_requests(wanted, batch))
+    return {place: "case_unknown" for place, case_id in enumerate(wanted) if case_id not in cases}
 
 
 @jobs.handler("sync.project_verification")
@@ -62,6 +75,17 @@ def project_visit(session: Session, visit_id: str) -> None:
     _publish_task(session, task)
 
 
+@jobs.mixed_handler("sync.project_visit")
+def project_visits(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
+    """Publish many looks on site, each once, as they stand now."""
+    wanted = [UUID(job.payload["visit_id"]) for job in batch]
+    lock(session, wanted)
+    tasks = {visit_id: handed_tasks.visit(session, visit_id) for visit_id in wanted}
+    found = [Published(task.id, task.grid_id, task.fields) for task in tasks.values() if task is not None]
+    service.publish_many(session, Kind.TASK, found, requests=_requests(wanted, batch))
+    return {place: "visit_unknown" for place, visit_id in enumerate(wanted) if tasks[visit_id] is None}
+
+
 @jobs.handler("sync.republish")
 def republish(session: Session, *, document_id: str) -> None:
     """Publish a document without the members who were erased."""
@@ -93,6 +117,11 @@ def index_links(session: Session, *, run: str, after: str) -> None:
 
 def _publish_task(session: Session, task: TaskDocument) -> None:
     service.publish(session, kind=Kind.TASK, document_id=task.id, grid_id=task.grid_id, fields=task.fields)
+
+
+def _requests(wanted: Sequence[UUID], batch: Sequence[jobs.Claimed]) -> dict[UUID, str | None]:
+    """By document the request of the last job about it."""
+    return {document_id: job.request_id for document_id, job in zip(wanted, batch, strict=True)}
 
 
 def _outcome(case: Case) -> Document:

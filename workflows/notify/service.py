@@ -3,17 +3,18 @@
 The row is the notice; sending only wakes its reader.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, update
-from sqlalchemy.dialects.postgresql import insert
+import msgspec
+from sqlalchemy import func, tuple_, update
 from sqlmodel import Session, col, select
 
 from backend import jobs
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import CaseState, SourceType
 from backend.core.errors import Forbidden, NotFound
@@ -45,45 +46,93 @@ class Recipient:
     id: UUID
 
 
-def tell(session: Session, recipient: Recipient, *, key: str, template: str, values: Mapping[str, Any]) -> None:
-    """Write a notice and the job that sends it; nothing where the recipient has one of this key already.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a recipient is told: once for each key. `values` are ids, numbers and codes: they are stored readable."""
 
-    `values` are ids, numbers and codes: they are stored readable.
-    """
-    assert template in TEMPLATES
-    written = session.connection().scalar(
-        insert(Notice)
-        .values(
-            id=new_id(),
-            recipient_type=recipient.type,
-            recipient_id=recipient.id,
-            key=key,
-            template=template,
-            payload=dict(values),
-            created_at=now(),
-        )
-        .on_conflict_do_nothing(index_elements=["recipient_id", "key"])
-        .returning(col(Notice.id))
+    recipient: Recipient
+    key: str
+    template: str
+    values: Mapping[str, Any]
+    request_id: str | None = None
+
+
+def tell(session: Session, recipient: Recipient, *, key: str, template: str, values: Mapping[str, Any]) -> None:
+    """Write a notice and the job that sends it; nothing where the recipient has one of this key already."""
+    tell_many(session, [Told(recipient, key, template, values)])
+
+
+def tell_many(session: Session, told: Sequence[Told]) -> None:
+    """The same for many, with one statement for the notices and one for the jobs."""
+    assert {one.template for one in told} <= TEMPLATES.keys()
+    if not told:
+        return
+    ids = [new_id() for _ in told]
+    named = {
+        "ids": ids,
+        "types": [one.recipient.type.value for one in told],
+        "recipients": [one.recipient.id for one in told],
+        "keys": [one.key for one in told],
+        "templates": [one.template for one in told],
+        "payloads": [msgspec.json.encode(one.values).decode() for one in told],
+        "now": now(),
+    }
+    written = {notice_id for (notice_id,) in statements.rows(session, _WRITE, named)}
+    jobs.enqueue_many(
+        session,
+        [
+            jobs.NewJob(SEND_JOB, str(notice_id), {"notice_id": str(notice_id)}, request_id=one.request_id)
+            for notice_id, one in zip(ids, told, strict=True)
+            if notice_id in written
+        ],
     )
-    if written is not None:
-        jobs.enqueue(session, SEND_JOB, key=str(written), notice_id=str(written))
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A version of a case, and the request that made it."""
+
+    case_id: UUID
+    version: int
+    request_id: str | None = None
 
 
 def case_changed(session: Session, *, case_id: UUID, version: int) -> None:
     """Tell the collector, or the citizen of a report, what a version of a case did to its state.
 
-    A collector hears of every change of state, a citizen of the milestones in `CITIZEN_IS_TOLD`.
+    A collector hears of every change of state, a citizen of the milestones in `CITIZEN_IS_TOLD`. `jobs.Discard` where
+    there is no such version.
     """
-    case, step = session.get(Case, case_id), session.get(CaseStep, (case_id, version))
-    if case is None or step is None:
-        raise jobs.Discard("case_version_unknown")
+    if reasons := cases_changed(session, [Changed(case_id, version)]):
+        raise jobs.Discard(reasons[0])
+
+
+def cases_changed(session: Session, changes: Sequence[Changed]) -> dict[int, str]:
+    """The same for many versions; gives the reason, by place, of those that nothing can be told about."""
+    cases = {
+        case.id: case for case in session.exec(select(Case).where(col(Case.id).in_([one.case_id for one in changes])))
+    }
+    keys = [(one.case_id, one.version) for one in changes]
+    made = session.exec(select(CaseStep).where(tuple_(col(CaseStep.case_id), col(CaseStep.version)).in_(keys)))
+    steps = {(step.case_id, step.version): step for step in made}
+    told = [
+        _told(session, cases[key[0]], steps[key], one.request_id)
+        for key, one in zip(keys, changes, strict=True)
+        if key in steps
+    ]
+    tell_many(session, [one for one in told if one is not None])
+    return {place: "case_version_unknown" for place, key in enumerate(keys) if key not in steps}
+
+
+def _told(session: Session, case: Case, step: CaseStep, request_id: str | None) -> Told | None:
+    """What a step is worth telling to whom, None where it is worth nothing."""
     recipient = _recipient_of(session, case)
     if recipient is None or step.from_state == step.to_state:
-        return
+        return None
     if recipient.type is RecipientType.CITIZEN and step.to_state not in CITIZEN_IS_TOLD:
-        return
-    values = {"case_id": str(case_id), "number": _number(case), "state": step.to_state.value}
-    tell(session, recipient, key=f"case:{case_id}:{version}", template="case_changed", values=values)
+        return None
+    values = {"case_id": str(case.id), "number": _number(case), "state": step.to_state.value}
+    return Told(recipient, f"case:{case.id}:{step.version}", "case_changed", values, request_id)
 
 
 def inbox(session: Session, caller: Caller, *, limit: int, before: UUID | None = None) -> Inbox:
@@ -160,3 +209,14 @@ def _view(notice: Notice) -> NoticeView:
         created_at=notice.created_at,
         read_at=notice.read_at,
     )
+
+
+_WRITE = """
+    INSERT INTO notice (id, recipient_type, recipient_id, key, template, payload, created_at)
+    SELECT id, recipient_type, recipient_id, key, template, CAST(payload AS json), %(now)s
+    FROM unnest(%(ids)b::uuid[], %(types)b::text[], %(recipients)b::uuid[], %(keys)b::text[], %(templates)b::text[],
+                %(payloads)b::text[])
+         AS told (id, recipient_type, recipient_id, key, template, payload)
+    ON CONFLICT (recipient_id, key) DO NOTHING
+    RETURNING id
+"""
