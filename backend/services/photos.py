@@ -5,13 +5,14 @@ A photo is told by the id its taker gave it and by its SHA-256. `link_photos` is
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from backend import jobs
 from backend.core.clock import now
@@ -20,7 +21,6 @@ from backend.core.errors import TooLarge, ZhiwangError
 from backend.core.ids import new_id
 from backend.core.settings import get_settings
 from backend.core.statements import rows
-from backend.models import PhotoLink
 from backend.services import audit, file_removal
 from backend.services.objects import object_store
 
@@ -198,10 +198,30 @@ def assess_later(session: Session, wanted: Iterable[tuple[UUID, str]]) -> None:
     )
 
 
-def assess_source_later(session: Session, *, source_type: SourceType, source_id: UUID, cause: str) -> None:
-    """The same for all photos of an entry, which has changed in what bears on them."""
-    query = select(PhotoLink.photo_id).where(PhotoLink.source_type == source_type, PhotoLink.source_id == source_id)
-    assess_later(session, [(photo_id, cause) for photo_id in session.exec(query)])
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """That an entry has changed in what bears on its photos, why, and by which request where that is not the
+    context's."""
+
+    source_type: SourceType
+    source_id: UUID
+    cause: str
+    request_id: str | None = None
+
+
+def assess_sources_later(session: Session, causes: Sequence[Cause]) -> None:
+    """The same for all photos of entries."""
+    if not causes:
+        return
+    types, ids = [one.source_type.value for one in causes], [one.source_id for one in causes]
+    asked = [(causes[place - 1], photo_id) for place, photo_id in rows(session, _OF, {"types": types, "ids": ids})]
+    jobs.enqueue_many(
+        session,
+        [
+            jobs.NewJob(ASSESS_JOB, f"{photo_id}:{one.cause}", {"photo_id": str(photo_id)}, request_id=one.request_id)
+            for one, photo_id in asked
+        ],
+    )
 
 
 def assess_edited_later(session: Session, versions: Mapping[UUID, int]) -> None:
@@ -237,6 +257,11 @@ def _in_memory(content: bytes | Path) -> bytes:
     return content
 
 
+_OF = """
+    SELECT named.place, link.photo_id
+    FROM unnest(%(types)b::text[], %(ids)b::uuid[]) WITH ORDINALITY AS named (source_type, source_id, place)
+    JOIN photo_link link ON link.source_type = named.source_type AND link.source_id = named.source_id
+"""
 _RECEIVE = """
     WITH came AS (
         UPDATE photo SET state = 'received', original_key = %(key)s, size = %(size)s, owner_id = %(owner)s,

@@ -11,7 +11,7 @@ from backend.core.clock import now
 from backend.core.enums import Course, Kind, RecheckCause, VerdictKind
 from backend.core.ids import new_id
 from backend.handlers import load_handlers
-from backend.models import AuditEntry, CaseStep, Document, Recheck, Settlement, Verdict, Visit
+from backend.models import AuditEntry, Case, CaseStep, Document, Job, Recheck, Settlement, Verdict, Visit
 from tests.rooms.case_builders import Entries, caller
 from workflows.cases import considering, considering_many, undoing
 from workflows.cases.considering_many import Asked
@@ -171,12 +171,23 @@ def test_two_verdicts_of_one_record_and_one_of_none(session: Session, entries: E
     assert (visits, steps) == ([], [])
 
 
-def test_the_trail_names_the_request_of_each(session: Session, entries: Entries) -> None:
-    verdicts = [entries.verdict(person(entries), VerdictKind.MATCH) for _ in range(2)]
-    considering_many.consider(session, [*asked(verdicts[:1], "one"), *asked(verdicts[1:], "two")])
-    query = select(AuditEntry).where(AuditEntry.action == "settled").order_by(col(AuditEntry.id).desc()).limit(2)
-    told = {row.detail["verdict"]: row.request_id for row in session.exec(query)}
-    assert told == {str(verdicts[0].id): "one", str(verdicts[1].id): "two"}
+def test_all_that_follows_names_the_request_of_each(session: Session, entries: Entries) -> None:
+    kinds = {"one": VerdictKind.MATCH, "two": VerdictKind.NAME_DIFFERS, "three": VerdictKind.NAME_DIFFERS}
+    verdicts = {name: entries.verdict(person(entries), kind) for name, kind in kinds.items()}
+    considering_many.consider(session, [one for name, verdict in verdicts.items() for one in asked([verdict], name)])
+    by_verdict = {verdict.id: name for name, verdict in verdicts.items()}
+    cases = {
+        str(case.id): by_verdict[case.verdict_id]
+        for case in session.exec(select(Case).where(col(Case.verdict_id).in_(by_verdict)))
+    }
+    trail = session.exec(select(AuditEntry).where(col(AuditEntry.request_id).in_(kinds))).all()
+    settled = {row.request_id: row.detail["verdict"] for row in trail if row.action == "settled"}
+    assert settled == {name: str(verdict.id) for name, verdict in verdicts.items()}
+    assert {row.object_id: row.request_id for row in trail if row.action == "case_open"} == cases
+    for name in ("sync.project_case", "workflows.notify.case_changed"):
+        asking = session.exec(select(Job).where(Job.name == name, col(Job.request_id).in_(kinds)))
+        assert {job.payload["case_id"]: job.request_id for job in asking} == cases
+    assert len(cases) == 2
 
 
 def test_entries_are_locked_in_the_order_of_a_push(

@@ -2,22 +2,19 @@
 
 from uuid import UUID
 
-import h3
 from sqlalchemy import and_, or_, text
 from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import Course, Kind, TaskResult
-from backend.core.ids import new_id
-from backend.models import Case, CaseStep, RegistrationStandard, Settlement, Verdict
-from backend.services import photos
+from backend.models import Case, CaseStep, Settlement, Verdict
 from backend.services.documents import merged_ids
-from workflows.cases import gone, rules, settling, sources, visits
+from workflows.cases import gone, opening, rules, settling, sources, visits
+from workflows.cases.opening import Opening
 from workflows.cases.settling import Led
 from workflows.cases.sources import Entry, Reference
-from workflows.cases.steps import SYSTEM, append
-from workflows.deadlines.service import deadline
+from workflows.cases.steps import SYSTEM, Change, append
 from workflows.routing import service as routing
 from workflows.routing.rules import Facts, RoutingDecision
 
@@ -116,13 +113,11 @@ def unasked(verdict: Verdict) -> Led:
 
 
 def _begin(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision) -> Led:
-    standard = session.get(RegistrationStandard, (decision.standard_scheme, decision.standard_code))
-    if standard is None:
-        raise routing.RoutingTableBroken(rule=decision.rule_id)
+    standard = routing.standard_of(session, decision)
     if decision.to_worker:
         visit = visits.ask(session, verdict, standard)
         return Led(Course.VISIT, "rule", decision.rule_id, visit_id=visit.id)
-    case = open_case(session, verdict, entry, decision, standard)
+    case = opening.open_case(session, Opening(verdict, entry, decision, standard))
     return Led(Course.CASE, "rule", decision.rule_id, case.id)
 
 
@@ -164,7 +159,7 @@ def _open_case_for(session: Session, verdict: Verdict) -> Case | None:
 def _come_again(session: Session, case: Case, verdict: Verdict) -> None:
     edge = rules.coming_again(case.state)
     case.version += 1
-    append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+    append(session, Change(case, edge, SYSTEM, edge.reasons[0], now(), verdict_id=verdict.id))
 
 
 def _clear(session: Session, verdict: Verdict) -> None:
@@ -189,7 +184,7 @@ def _clear(session: Session, verdict: Verdict) -> None:
             continue
         edge = rules.being_cleared(case.state)
         case.version += 1
-        append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=now())
+        append(session, Change(case, edge, SYSTEM, edge.reasons[0], now(), verdict_id=verdict.id))
 
 
 def _last_found(session: Session, case: Case) -> str | None:
@@ -199,61 +194,6 @@ def _last_found(session: Session, case: Case) -> str | None:
         .where(CaseStep.case_id == case.id, col(CaseStep.action).in_(list(rules.SystemAction)))
         .order_by(col(CaseStep.version).desc())
     ).first()
-
-
-def open_case(
-    session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision, standard: RegistrationStandard
-) -> Case:
-    """Open a case for a verdict in the queue of the decision, measured by the standard."""
-    edge, moment = rules.opening(urgent=standard.urgent), now()
-    case = Case(
-        id=new_id(),
-        source_type=verdict.source_type,
-        source_id=verdict.source_id,
-        source_version=verdict.source_version,
-        rule_version=verdict.rule_version,
-        verdict_id=verdict.id,
-        reason=verdict.verdict.value,
-        grid_id=verdict.grid_id,
-        h3_cell=entry.h3_cell,
-        queue_code=decision.queue_code,
-        standard_scheme=standard.scheme,
-        standard_code=standard.code,
-        state=edge.target,
-        collected_by=entry.collected_by,
-        deadline_at=deadline(session, start=moment, amount=standard.limit_amount, clock=standard.limit_clock),
-        opened_at=moment,
-    )
-    case.similar_to = _similar_case(session, case, entry)
-    session.add(case)
-    session.flush()
-    append(session, case, edge, actor=SYSTEM, reason=edge.reasons[0], verdict_id=verdict.id, at=moment)
-    photos.assess_source_later(session, source_type=case.source_type, source_id=case.source_id, cause=str(case.id))
-    return case
-
-
-def _similar_case(session: Session, case: Case, entry: Entry) -> UUID | None:
-    """The earliest case nearby in place and time; H3 cells find the candidates, distance decides."""
-    if entry.h3_cell is None or entry.point is None:
-        return None
-    nearby = session.exec(
-        select(Case)
-        .where(
-            col(Case.h3_cell).in_(h3.grid_disk(entry.h3_cell, 1)),
-            Case.opened_at >= case.opened_at - rules.SIMILAR_WITHIN,
-            Case.source_id != case.source_id,
-        )
-        .order_by(col(Case.opened_at))
-        .limit(NEARBY_LIMIT)
-    ).all()
-    references = {other.id: Reference(other.source_type, other.source_id, other.source_version) for other in nearby}
-    entries = sources.load_entries(session, references.values())
-    sightings = [
-        rules.Sighting(other.id, found.point, other.opened_at, found.class_code)
-        for other in nearby
-        if (found := entries.get(references[other.id])) and found.point
-    ]
-    return rules.first_similar(rules.Sighting(case.id, entry.point, case.opened_at, entry.class_code), sightings)
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")

@@ -1,11 +1,12 @@
-"""Verdicts of many entries at once: those from which nothing follows are settled together, the others one by one.
+"""Verdicts of many entries at once: where nothing stands about an entry yet they are followed together, the others one
+by one.
 
-Most entries are in order, and nothing is open about them. To find that out, and to write it down, takes as many
-statements for a batch as for one.
+Most entries are in order, and nothing is open about them; of the others most are new. To find that out, to open cases
+and to write it down takes as many statements for a batch as for one.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,16 +15,18 @@ from sqlmodel import Session, col, select
 from backend import jobs
 from backend.core import statements
 from backend.core.clock import now
-from backend.core.enums import SourceType
+from backend.core.enums import Course, SourceType
 from backend.core.ids import new_id
 from backend.core.logging import log_context
 from backend.models import Verdict
 from backend.services import audit
 from workflows.cases import considering, settling, sources
+from workflows.cases.opening import Opening, open_cases
 from workflows.cases.settling import Led
-from workflows.cases.sources import Reference
+from workflows.cases.sources import Entry, Reference
 from workflows.cases.steps import SYSTEM
 from workflows.routing import service as routing
+from workflows.routing.rules import RoutingDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def consider(session: Session, batch: Sequence[Asked]) -> Mapping[int, str]:
     verdicts = {verdict.id: verdict for verdict in session.exec(query)}
     _lock(session, verdicts.values())
     table = routing.table_of(session)
-    settled = _settle_what_is_in_order(session, batch, verdicts, table)
+    settled = _follow_together(session, batch, verdicts, table)
     refused: dict[int, str] = {}
     for place, one in enumerate(batch):
         if one.verdict_id in settled:
@@ -65,14 +68,22 @@ def _lock(session: Session, verdicts: Iterable[Verdict]) -> None:
     statements.execute(session, _KEEP_RECORDS, {"ids": records})
 
 
-def _settle_what_is_in_order(
+def _follow_together(
     session: Session, batch: Sequence[Asked], verdicts: Mapping[UUID, Verdict], table: routing.Table
 ) -> set[UUID]:
-    """Settle the verdicts of records that ask for nothing and about which nothing stands open; gives their ids."""
+    """Follow the verdicts of records about which nothing stands open, as far as no worker is to be asked; gives their
+    ids."""
     quiet = [verdicts[one] for one in _with_nothing_open(session, _alone(verdicts.values()))]
-    asking = _that_ask(session, quiet, table)
-    led = {verdict.id: considering.unasked(verdict) for verdict in quiet if verdict.id not in asking}
     requests = {one.verdict_id: one.request_id for one in batch}
+    led, openings = {}, []
+    for verdict, entry, decision in _decided(session, quiet, table):
+        if decision is None:
+            led[verdict.id] = considering.unasked(verdict)
+        elif not decision.to_worker:
+            standard = routing.standard_of(session, decision)
+            openings.append(Opening(verdict, entry, decision, standard, requests[verdict.id]))
+    for one, case in zip(openings, open_cases(session, openings), strict=True):
+        led[one.verdict.id] = Led(Course.CASE, "rule", one.decision.rule_id, case.id)
     _settle(session, [verdicts[one] for one in led], led, requests)
     return set(led)
 
@@ -92,15 +103,13 @@ def _with_nothing_open(session: Session, verdict_ids: Sequence[UUID]) -> list[UU
     return [one for (one,) in statements.rows(session, _QUIET, {"ids": verdict_ids})] if verdict_ids else []
 
 
-def _that_ask(session: Session, verdicts: Iterable[Verdict], table: routing.Table) -> set[UUID]:
-    """Those for which the routing table wants something done, and those whose entry cannot be read."""
+def _decided(
+    session: Session, verdicts: Iterable[Verdict], table: routing.Table
+) -> Iterator[tuple[Verdict, Entry, RoutingDecision | None]]:
+    """What the routing table wants done for each whose entry can be read."""
     of = {Reference(one.source_type, one.source_id, one.source_version): one for one in verdicts}
-    entries = sources.load_entries(session, of)
-    return {
-        verdict.id
-        for reference, verdict in of.items()
-        if reference not in entries or table.decide(considering.facts_of(verdict, entries[reference])) is not None
-    }
+    for reference, entry in sources.load_entries(session, of).items():
+        yield of[reference], entry, table.decide(considering.facts_of(of[reference], entry))
 
 
 def _settle(
@@ -116,6 +125,8 @@ def _settle(
         "sources": [verdict.source_id for verdict in verdicts],
         "courses": [led[verdict.id].course.value for verdict in verdicts],
         "reasons": [led[verdict.id].reason for verdict in verdicts],
+        "rules": [led[verdict.id].rule_id for verdict in verdicts],
+        "cases": [led[verdict.id].case_id for verdict in verdicts],
         "at": now(),
     }
     statements.execute(session, _SUPERSEDE, named)
@@ -157,10 +168,11 @@ _SUPERSEDE = """
 """
 _SETTLE = """
     INSERT INTO settlement (id, verdict_id, source_type, source_id, source_version, kind, grid_id, rule_version,
-                            course, reason, created_at)
+                            course, reason, routing_rule_id, case_id, created_at)
     SELECT made.id, v.id, v.source_type, v.source_id, v.source_version, v.kind, v.grid_id, v.rule_version,
-           made.course, made.reason, %(at)s
-    FROM unnest(%(ids)b::uuid[], %(verdicts)b::uuid[], %(courses)b::text[], %(reasons)b::text[])
-         AS made (id, verdict_id, course, reason)
+           made.course, made.reason, made.rule_id, made.case_id, %(at)s
+    FROM unnest(%(ids)b::uuid[], %(verdicts)b::uuid[], %(courses)b::text[], %(reasons)b::text[],
+                %(rules)b::integer[], %(cases)b::uuid[])
+         AS made (id, verdict_id, course, reason, rule_id, case_id)
     JOIN verdict v ON v.id = made.verdict_id
 """

@@ -9,7 +9,7 @@ from backend.core.enums import RecheckCause
 from backend.models import Case, CaseStep, Recheck, Verdict
 from backend.services.documents import merged_ids
 from workflows.cases import rules
-from workflows.cases.steps import SYSTEM, append
+from workflows.cases.steps import SYSTEM, Change, append
 
 
 def end_what_is_gone(session: Session, verdict: Verdict) -> list[Case]:
@@ -66,4 +66,4 @@ def _settle(session: Session, case: Case, verdict: Verdict) -> None:
     case.version += 1
     case.state, case.closed_at = edge.target, moment
     case.outcome = reason if by_rules else rules.CaseOutcome.RECORD_CORRECTED
-    append(session, case, edge, actor=SYSTEM, reason=reason, verdict_id=verdict.id, at=moment)
+    append(session, Change(case, edge, SYSTEM, reason, moment, verdict_id=verdict.id))

@@ -16,7 +16,7 @@ from workflows.cases.errors import CaseActionIncomplete, CaseActionNotAllowed, C
 from workflows.cases.rules import Action, Edge
 from workflows.cases.schemas import ActionRequest
 from workflows.cases.scope import visible_to
-from workflows.cases.steps import append
+from workflows.cases.steps import Change, append
 
 
 def act(
@@ -40,7 +40,7 @@ def act(
         raise CaseDepartmentUnknown
     reason, moment = request.reason or edge.reasons[0], now()
     _take(case, edge, caller, request, reason=reason, at=moment)
-    append(session, case, edge, actor=str(caller.account_id), reason=reason, note=request.note, at=moment)
+    append(session, Change(case, edge, str(caller.account_id), reason, moment, note=request.note))
     return case
 
 

@@ -15,6 +15,7 @@ from backend.services.sessions import Caller
 from backend.services.settlement_schemas import SettlementOut
 from workflows.cases import considering, settling, sources, visits
 from workflows.cases.errors import SettlementNotPossible, SettlementReplaced
+from workflows.cases.opening import Opening, open_case
 from workflows.cases.settling import Led
 from workflows.cases.settling_schemas import Undo
 from workflows.cases.sources import Entry, Reference
@@ -69,7 +70,7 @@ def carry_out(session: Session, *, settlement_id: UUID) -> None:
         if decision is None:
             raise jobs.Discard("nothing_routes")
         standard = _standard(session, (decision.standard_scheme, decision.standard_code))
-        settled.case_id = considering.open_case(session, verdict, entry, decision, standard).id
+        settled.case_id = open_case(session, Opening(verdict, entry, decision, standard)).id
         settled.routing_rule_id = decision.rule_id
     session.flush()
 

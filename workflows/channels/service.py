@@ -179,7 +179,7 @@ def _submit(session: Session, report: Report, draft: Draft) -> None:
         source_id=str(report.id),
         source_version=report.version,
     )
-    photos.assess_source_later(session, source_type=SourceType.REPORT, source_id=report.id, cause="submitted")
+    photos.assess_sources_later(session, [photos.Cause(SourceType.REPORT, report.id, "submitted")])
     _audit(session, "report_submitted", "report", report.id)
     _tell(session, report, "report_submitted", key=f"report:{report.id}:submitted")
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
 from backend.core.errors import ZhiwangError
-from backend.models import CaseQueue, RoutingRule
+from backend.models import CaseQueue, RegistrationStandard, RoutingRule
 from workflows.routing import rules
 
 
@@ -44,6 +44,14 @@ def table_of(session: Session) -> Table:
 def decide(session: Session, facts: rules.Facts) -> rules.RoutingDecision | None:
     """Route one entry by the table in force."""
     return table_of(session).decide(facts)
+
+
+def standard_of(session: Session, decision: rules.RoutingDecision) -> RegistrationStandard:
+    """The standard that a decision names. `RoutingTableBroken` where there is none."""
+    standard = session.get(RegistrationStandard, (decision.standard_scheme, decision.standard_code))
+    if standard is None:
+        raise RoutingTableBroken(rule=decision.rule_id)
+    return standard
 
 
 def _parsed(row: RoutingRule) -> rules.Rule:
