@@ -3,7 +3,7 @@
 The row is the notice; sending only wakes its reader.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,7 +23,7 @@ from backend.models import Case, CaseStep, Device, Notice, Report
 from backend.services import audit
 from backend.services.case_numbers import case_number
 from backend.services.sessions import Caller
-from workflows.notify.push import TargetKind
+from workflows.notify.push import PushResult, TargetKind
 from workflows.notify.schemas import Inbox, NoticeView
 from workflows.notify.templates import TEMPLATES, render
 
@@ -58,7 +58,8 @@ class Told:
 
 
 def tell(session: Session, recipient: Recipient, *, key: str, template: str, values: Mapping[str, Any]) -> None:
-    """Write a notice and the job that sends it; nothing where the recipient has one of this key already."""
+    """Write a notice and the job that sends it; nothing where the recipient has one of this key already, and no job
+    where he has no handheld that can be woken: the inbox is all there is then."""
     tell_many(session, [Told(recipient, key, template, values)])
 
 
@@ -67,13 +68,14 @@ def tell_many(session: Session, told: Sequence[Told]) -> None:
     assert {one.template for one in told} <= TEMPLATES.keys()
     if not told:
         return
-    ids = [new_id() for _ in told]
+    ids, waking = [new_id() for _ in told], _can_be_woken(session, [one.recipient for one in told])
     named = {
         "ids": ids,
         "types": [one.recipient.type.value for one in told],
         "recipients": [one.recipient.id for one in told],
         "keys": [one.key for one in told],
         "templates": [one.template for one in told],
+        "results": [None if one.recipient in waking else PushResult.INBOX_ONLY.value for one in told],
         "payloads": [msgspec.json.encode(one.values).decode() for one in told],
         "now": now(),
     }
@@ -83,9 +85,15 @@ def tell_many(session: Session, told: Sequence[Told]) -> None:
         [
             jobs.NewJob(SEND_JOB, str(notice_id), {"notice_id": str(notice_id)}, request_id=one.request_id)
             for notice_id, one in zip(ids, told, strict=True)
-            if notice_id in written
+            if notice_id in written and one.recipient in waking
         ],
     )
+
+
+def _can_be_woken(session: Session, recipients: Collection[Recipient]) -> set[Recipient]:
+    accounts = [one.id for one in recipients if one.type is RecipientType.ACCOUNT]
+    reachable = {account for (account,) in statements.rows(session, _REACHABLE, {"accounts": accounts})}
+    return {one for one in recipients if one.type is RecipientType.CITIZEN or one.id in reachable}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +219,16 @@ def _view(notice: Notice) -> NoticeView:
     )
 
 
+_REACHABLE = """
+    SELECT DISTINCT account_id FROM device
+    WHERE account_id = ANY(%(accounts)b::uuid[]) AND revoked_at IS NULL AND push_target IS NOT NULL
+"""
 _WRITE = """
-    INSERT INTO notice (id, recipient_type, recipient_id, key, template, payload, created_at)
-    SELECT id, recipient_type, recipient_id, key, template, CAST(payload AS json), %(now)s
+    INSERT INTO notice (id, recipient_type, recipient_id, key, template, payload, created_at, send_result)
+    SELECT id, recipient_type, recipient_id, key, template, CAST(payload AS json), %(now)s, result
     FROM unnest(%(ids)b::uuid[], %(types)b::text[], %(recipients)b::uuid[], %(keys)b::text[], %(templates)b::text[],
-                %(payloads)b::text[])
-         AS told (id, recipient_type, recipient_id, key, template, payload)
+                %(payloads)b::text[], %(results)b::text[])
+         AS told (id, recipient_type, recipient_id, key, template, payload, result)
     ON CONFLICT (recipient_id, key) DO NOTHING
     RETURNING id
 """
