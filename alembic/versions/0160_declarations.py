@@ -46,7 +46,7 @@ CHANGED = (
 )
 GRANTS = (
     "GRANT SELECT ON declaration, declaration_version TO zw_api, zw_worker",
-    "GRANT INSERT ON declaration, declaration_version TO zw_api",
+    "GRANT INSERT ON declaration, declaration_version TO zw_api, zw_worker",
     f"GRANT UPDATE ({CHANGED}) ON declaration TO zw_api, zw_worker",
 )
 OWN = "zw_reaches('self') AND account_id = zw_account()"

@@ -205,10 +205,12 @@ class Course(StrEnum):
 
 
 class RecheckCause(StrEnum):
-    """Why entries that have their verdict are checked again: a dataset has a new snapshot, or other rules apply."""
+    """Why entries that have their verdict are checked again: a dataset has a new snapshot, other rules apply, or what
+    the grid collected or somebody declared about the same has changed."""
 
     SNAPSHOT = "snapshot"
     RULES = "rules"
+    COUNTERPART = "counterpart"
 
 
 class RunState(StrEnum):

@@ -109,6 +109,7 @@ def _told(state: DeclarationState, verdict: VerdictKind | None, course: Course |
 
 
 DOUBTS: dict[VerdictKind, str] = {
+    VerdictKind.SOURCES_DIFFER: "部分内容与网格员采集的或其他部门的信息不一致",
     VerdictKind.DIFFERS: "部分内容与登记信息不一致",
     VerdictKind.NAME_DIFFERS: "姓名或名称与登记信息不一致",
     VerdictKind.AMBIGUOUS: "无法确定对应的登记信息",

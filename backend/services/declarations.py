@@ -23,11 +23,11 @@ from backend.kinds.base import Record
 from backend.kinds.forms import faults, normalised
 from backend.kinds.geodesy import SCALE
 from backend.models import Declaration, DeclarationVersion
-from backend.services import audit, documents, erased, territory
+from backend.services import audit, counterparts, documents, erased, territory
 from backend.services.declaration_schemas import DeclarationPage, DeclarationView, Declared, Result, result_of
 from backend.services.masking import masked_fields
 from backend.services.record_search import sent_to
-from backend.services.records import SealedRow, StoredRow, open_rows, seal_rows
+from backend.services.records import SealedRow, StoredRow, indexes, open_rows, seal_rows
 from backend.services.scope import in_territory
 from backend.services.sealing import SubjectErased, Vault
 from backend.services.sessions import Caller
@@ -86,7 +86,7 @@ def hand_over(session: Session, *, caller: Caller, declaration_id: UUID, given: 
     if row is not None:
         if _says_the_same(session, row, given, fields):
             return _views(session, caller, [row])[0]
-        _check_newer(row, given)
+        _check_newer(row, given, fields)
     vault = Vault(session)
     if gone := vault.erased({declaration_id.bytes, *erased.named_in(fields)}):
         raise SubjectErased(gone)
@@ -122,6 +122,7 @@ def withdraw(session: Session, *, caller: Caller, declaration_id: UUID, reason: 
         row.state, row.end_reason, row.ended_at = DeclarationState.WITHDRAWN, reason, now()
         session.flush()
         _note(session, str(caller.account_id), row, "declaration_withdrawn", reason=reason.value)
+        jobs.enqueue_many(session, [counterparts.job(SourceType.DECLARATION, row.id, row.version)])
     return _views(session, caller, [row])[0]
 
 
@@ -179,11 +180,16 @@ def _says_the_same(session: Session, row: Declaration, given: Declared, fields: 
     return _opened(session, [row])[row.id] == fields
 
 
-def _check_newer(row: Declaration, given: Declared) -> None:
+def _check_newer(row: Declaration, given: Declared, fields: Document) -> None:
+    """What it is about stays: who has mistaken the number withdraws, and declares anew."""
+    found = indexes(given.kind, fields)
     if row.state is not DeclarationState.IN_FORCE:
         raise DeclarationEnded
+    spec = KINDS[given.kind]
     if row.kind is not given.kind:
         raise DeclarationUnfit(places=["kind: changed"])
+    if (row.id_index, row.natural_key) != (found.id_index, found.natural_key):
+        raise DeclarationUnfit(places=[f"{spec.natural_key or 'id_number'}: changed"])
     if given.declared_at <= row.declared_at:
         raise DeclarationOutdated(declared_at=row.declared_at.isoformat())
 
@@ -239,6 +245,7 @@ def _update(session: Session, row: Declaration, values: dict[str, Any]) -> Decla
 
 
 def _ask_for_check(session: Session, row: Declaration) -> None:
+    """Of the declaration, and of what the grid has collected about the same."""
     jobs.enqueue(
         session,
         CHECK_JOB,
@@ -247,6 +254,7 @@ def _ask_for_check(session: Session, row: Declaration) -> None:
         source_id=str(row.id),
         source_version=row.version,
     )
+    jobs.enqueue_many(session, [counterparts.job(SourceType.DECLARATION, row.id, row.version)])
 
 
 def _in_reach(caller: Caller) -> ColumnElement[bool]:

@@ -75,6 +75,15 @@ def ask_for_rules(session: Session, *, rule_version: int, scope: Json, asked_by:
     return run
 
 
+def begin_for_counterparts(session: Session, entries: int) -> Recheck:
+    """A run over a known number of entries, as what is declared or collected about the same has changed. The caller
+    asks for the checks. It is no matter for the desk, and not listed."""
+    run = Recheck(cause=RecheckCause.COUNTERPART, state=RunState.WORKING, entries=entries, created_at=now())
+    session.add(run)
+    session.flush()
+    return run
+
+
 def ask_for_step(session: Session, run: Recheck) -> None:
     """Have the search go on where it stands."""
     key = f"{run.id}:{run.step}"
@@ -82,8 +91,9 @@ def ask_for_step(session: Session, run: Recheck) -> None:
 
 
 def listed(session: Session, *, before: UUID | None, limit: int) -> Sequence[Recheck]:
-    """Runs, the newest first, below the id `before`."""
-    query = select(Recheck).order_by(col(Recheck.id).desc()).limit(limit)
+    """Runs over many entries, the newest first, below the id `before`."""
+    query = select(Recheck).where(Recheck.cause != RecheckCause.COUNTERPART)
+    query = query.order_by(col(Recheck.id).desc()).limit(limit)
     return session.exec(query if before is None else query.where(col(Recheck.id) < before)).all()
 
 

@@ -29,7 +29,7 @@ from tests.rooms.crosscheck_builders import (
     business_records,
     point_of,
 )
-from tests.world import Json, World, document
+from tests.world import Json, World, document, edited
 
 Drain = Callable[[], int]
 CHANNEL = "declaration_channel"
@@ -94,6 +94,13 @@ def test_a_declaration_is_compared_with_the_departments_records_and_told_about(
     name = next(item for item in evidence if item["field"] == "name")
     assert (name["mine"], name["theirs"], name["dataset"]) == ("李*", "张**", "population")
     assert not any(item["field"] == "entry" for item in evidence), "a declaration repeats nobody"
+
+    with Session(engine_for("zw_worker")) as session:
+        business_records(session, tmp_path, "population", ZHANG | {"name": "李四"})
+        session.commit()
+    drain()
+    again = [shown(api, portal, one["id"])["result"]["verdict"] for one in (right, wrong)]
+    assert again == ["name_differs", "match"], "another snapshot is compared with what was declared, too"
 
 
 def test_the_same_again_changes_nothing_and_what_is_declared_later_is_the_next_version(
@@ -228,3 +235,69 @@ def test_who_is_erased_is_forgotten_here_too_and_can_be_told_before_what_he_decl
     assert (evidence[mine["id"]], evidence[others["id"]] is None) == (None, False)
     for given in (body(ZHANG), body({"house_code": OTHER_CODE, "address": ADDRESS, "owner": owner}, "house")):
         assert code_of(put(api, portal, new_id(), given)) == (410, "subject_erased")
+
+
+def verdict_of(api: TestClient, office: dict[str, str], **entry: str) -> Json:
+    """The verdict in force on the last version of an entry, with its evidence by field."""
+    found = api.get("/checks/v1/verdicts", params=entry, headers=office).json()
+    current = next(one for one in found if one["superseded_at"] is None)
+    shown: Json = api.get(f"/checks/v1/verdicts/{current['id']}", headers=office).json()
+    return shown | {"by_field": {item["field"]: item for item in shown["evidence"]}}
+
+
+def test_grid_and_declarant_are_compared_both_ways_and_the_worker_looks(
+    world: World, portal: dict[str, str], drain: Drain
+) -> None:
+    api, handheld, office = world.client, worker_of(world, GRID), world.office("supervisor")
+    person = document(GRID, **ZHANG)
+    handheld.push("person", person)
+    drain()
+    assert verdict_of(api, office, document_id=person["id"])["verdict"] == "accepted"
+    made = declare(api, portal, body(ZHANG | {"name": "李四"}))
+    drain()
+    mine, theirs = verdict_of(api, office, declaration_id=made["id"]), verdict_of(api, office, document_id=person["id"])
+    assert (mine["verdict"], theirs["verdict"]) == ("sources_differ", "sources_differ")
+    assert (mine["by_field"]["name"]["dataset"], theirs["by_field"]["name"]["dataset"]) == ("entries", "declarations")
+    assert theirs["by_field"]["name"]["theirs"] == "李*"
+    (task,) = handheld.pull("task")
+    assert (task["task"], task["state"], task["source_id"]) == ("visit", "open", person["id"])
+    assert "上门核实" in shown(api, portal, made["id"])["result"]["told"]
+
+    handheld.push("person", edited(person, name="李四"), person)
+    drain()
+    assert verdict_of(api, office, document_id=person["id"])["verdict"] == "accepted"
+    assert verdict_of(api, office, declaration_id=made["id"])["verdict"] == "accepted"
+    (task,) = handheld.pull("task")
+    assert (task["state"], task["result"]) == ("done", "corrected")
+    assert api.get("/cases/v1/cases", headers=office).json()["cases"] == []
+    (settled, _) = api.get("/checks/v1/settlements", params={"declaration_id": made["id"]}, headers=office).json()
+    assert (settled["course"], settled["reason"]) == ("accepted", "declaration_in_order")
+
+
+def test_what_is_withdrawn_ends_the_look_and_what_the_worker_confirms_is_not_overwritten(
+    world: World, portal: dict[str, str], drain: Drain
+) -> None:
+    api, handheld, office = world.client, worker_of(world, GRID), world.office("supervisor")
+    shop = document(GRID, uscc=USCC, name="合成商店", location=point_of(GRID))
+    handheld.push("organisation", shop)
+    other = body({"uscc": USCC, "name": "另一家合成公司"}, "organisation")
+    first = declare(api, portal, other)
+    drain()
+    assert handheld.pull("task")[0]["state"] == "open"
+    api.post(f"/declarations/v1/declarations/{first['id']}/withdraw", json={"reason": "mistake"}, headers=portal)
+    drain()
+    (task,) = handheld.pull("task")
+    assert (task["state"], task["result"]) == ("done", "withdrawn")
+
+    second = declare(api, portal, other)
+    drain()
+    (task,) = handheld.pull("task")
+    answer = api.post(f"/checks/v1/visits/{task['id']}/answer", json={"result": "confirmed"}, headers=handheld.headers)
+    assert answer.status_code == 200, answer.text
+    drain()
+    (case,) = api.get("/cases/v1/cases", headers=office).json()["cases"]
+    assert (case["source"]["type"], case["source"]["id"]) == ("document", shop["id"])
+    (settled, _) = api.get("/checks/v1/settlements", params={"declaration_id": second["id"]}, headers=office).json()
+    assert (settled["course"], settled["reason"]) == ("none", "confirmed_on_site")
+    kept = api.get(f"/records/v1/documents/{shop['id']}", headers=office).json()
+    assert (kept["version"], kept["fields"]["name"]) == (1, "合成商店")

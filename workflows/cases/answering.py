@@ -6,7 +6,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import Course, TaskResult, TaskState
+from backend.core.enums import Course, SourceType, TaskResult, TaskState, VerdictKind
 from backend.core.errors import NotFound
 from backend.models import Document, Settlement, Verdict, Visit
 from backend.services import territory
@@ -54,11 +54,14 @@ def follow_answer(session: Session, *, visit_id: UUID) -> None:
     """The worker stands by what he collected: the next rule decides, and where none asks for a case his value is
     accepted. Nothing where the record has moved on since. Running twice changes nothing."""
     visit = session.get_one(Visit, visit_id)
-    settled = session.exec(
-        select(Settlement).where(Settlement.visit_id == visit_id, col(Settlement.superseded_at).is_(None))
-    ).first()
-    if settled is None:
-        return
+    asked_for = select(Settlement).where(Settlement.visit_id == visit_id, col(Settlement.superseded_at).is_(None))
+    for settled in session.exec(asked_for.order_by(col(Settlement.source_id))).all():
+        _follow_answer(session, visit, settled)
+
+
+def _follow_answer(session: Session, visit: Visit, settled: Settlement) -> None:
+    """The record has been confirmed. Where a declaration says otherwise, the record's own case, if any, is the one
+    about the two of them."""
     verdict = session.get_one(Verdict, settled.verdict_id)
     reference = Reference(verdict.source_type, verdict.source_id, verdict.source_version)
     entry = sources.load_entries(session, [reference]).get(reference)
@@ -68,7 +71,11 @@ def follow_answer(session: Session, *, visit_id: UUID) -> None:
     gone = verdict.superseded_at or settled.superseded_at
     if entry is None or gone or not sources.is_in_force(session, reference):
         return
-    led = considering.follow(session, verdict, entry, settled)
-    if led.course is Course.NONE:
+    declared = verdict.source_type is SourceType.DECLARATION
+    if declared and verdict.verdict is VerdictKind.SOURCES_DIFFER:
+        led = Led(Course.NONE, "confirmed_on_site")
+    else:
+        led = considering.follow(session, verdict, entry, settled)
+    if led.course is Course.NONE and not declared:
         led = Led(Course.ACCEPTED, "confirmed_on_site")
     settling.settle(session, verdict, led, decided_by=visit.answered_by)

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import Course, Kind, TaskResult
+from backend.core.enums import Course, Kind, SourceType, TaskResult
 from backend.models import Case, CaseStep, Settlement, Verdict
 from backend.services.documents import merged_ids
 from workflows.cases import gone, opening, rules, settling, sources, visits
@@ -68,7 +68,9 @@ def follow(
     led = _follow_recheck(session, verdict, entry, decision) if again else _follow(session, verdict, entry, decision)
     if led.course is not Course.VISIT and standing is not None and standing.course is Course.VISIT:
         good = rules.clears(verdict.kind, verdict.verdict) and not again
-        visits.end(session, verdict.source_id, TaskResult.CORRECTED if good else TaskResult.WITHDRAWN)
+        visits.end(
+            session, verdict.source_type, verdict.source_id, TaskResult.CORRECTED if good else TaskResult.WITHDRAWN
+        )
     return led
 
 
@@ -106,9 +108,11 @@ def _follow_recheck(session: Session, verdict: Verdict, entry: Entry, decision: 
 
 
 def unasked(verdict: Verdict) -> Led:
-    """No rule asks for anything: a record in order is accepted, anything else is left alone."""
+    """No rule asks for anything: a record in order is accepted, anything else is left alone. A declaration in order
+    stands beside the record, and changes nothing in the base library."""
     if rules.clears(verdict.kind, verdict.verdict):
-        return Led(Course.ACCEPTED, "in_order")
+        declared = verdict.source_type is SourceType.DECLARATION
+        return Led(Course.ACCEPTED, "declaration_in_order" if declared else "in_order")
     return Led(Course.NONE, "nothing_asked")
 
 

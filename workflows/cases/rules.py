@@ -65,7 +65,7 @@ REASONS: Mapping[str, str] = {
     "urgent_standard": "符合紧急立案标准，直接立案",
     "seen_again": "同一对象再次核查出同样问题",
     "record_corrected": "数据已更正，最新核查未再发现问题，请核实后办结",
-    "difference_gone": "业务数据已更新，重新核查后差异消失，自动办结",
+    "difference_gone": "比对所用数据已更新，重新核查后差异消失，自动办结",
     "rules_changed": "比对规则已调整，重新核查后不再认定为问题，自动办结",
     "standard_met": "符合立案标准",
     "taken_on": "接手经办",

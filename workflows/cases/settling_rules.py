@@ -6,6 +6,7 @@ from backend.core.enums import Course
 
 SYSTEM_REASONS: Mapping[str, str] = {
     "in_order": "核查未发现问题，按网格采集值入库",
+    "declaration_in_order": "申报核对未发现问题，网格与部门的登记不变",
     "nothing_asked": "规则未要求处理",
     "rule": "按分派规则处理",
     "case_open": "已有未办结案件",

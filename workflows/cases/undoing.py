@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlmodel import Session, col, select
 
 from backend import jobs
-from backend.core.enums import Course, Kind, SourceType, TaskResult
+from backend.core.enums import Course, TaskResult
 from backend.core.errors import NotFound
 from backend.core.ids import new_id
 from backend.models import Case, RegistrationStandard, Settlement, Verdict
@@ -62,7 +62,7 @@ def carry_out(session: Session, *, settlement_id: UUID) -> None:
         return
     verdict = session.get_one(Verdict, settled.verdict_id)
     if settled.course is not Course.VISIT:
-        visits.end(session, settled.source_id, TaskResult.WITHDRAWN)
+        visits.end(session, settled.source_type, settled.source_id, TaskResult.WITHDRAWN)
     if settled.course is Course.VISIT:
         settled.visit_id = visits.ask(session, verdict, _standard(session, FALLBACK)).id
     elif settled.course is Course.CASE:
@@ -85,8 +85,7 @@ def _check_possible(session: Session, found: Settlement, verdict: Verdict, inste
         raise SettlementNotPossible(because="case_open")
     if instead is Course.CASE and _where_to(session, verdict)[1] is None:
         raise SettlementNotPossible(because="nothing_routes")
-    nobody = found.source_type is not SourceType.DOCUMENT or found.kind is Kind.EVENT or found.grid_id is None
-    if instead is Course.VISIT and nobody:
+    if instead is Course.VISIT and visits.record_of(session, verdict) is None:
         raise SettlementNotPossible(because="nobody_to_ask")
 
 

@@ -8,14 +8,14 @@ is no more than alike is for the base dataset's rules to weigh.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlmodel import Session
 
 from backend.services import records, registry
 from backend.services.sealing import Vault
-from workflows.crosscheck.facts import Entry, Home, Other, Source, told
+from workflows.crosscheck import declared
+from workflows.crosscheck.facts import Entry, Home, Other, Said, Source, told
 from workflows.crosscheck.ruleset import Rules
 from workflows.crosscheck.similarity import Scorer
 
@@ -25,15 +25,6 @@ class Asked(NamedTuple):
 
     entry: Entry
     indexes: records.Indexes
-
-
-class Said(NamedTuple):
-    """What the source `dataset` says about the human or thing of an entry, and the moment its word is of."""
-
-    entry: Entry
-    dataset: str
-    at: datetime
-    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +52,7 @@ class Elsewhere:
     def _said(self, session: Session, asked: Sequence[Asked]) -> Iterator[Said]:
         """Each source in turn."""
         yield from _in_datasets(session, asked, self.current, self.vault)
+        yield from declared.words(session, asked, self.vault)
 
     def _compared(self, said: Said) -> Other:
         how = self.rules.elsewhere(said.entry.kind)

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from backend.core.enums import Kind, SourceType, VerdictKind
 from backend.kinds.geodesy import SCALE
 
 POPULATION, HOUSES, ORGANISATIONS, COMPONENTS = "population", "houses", "organisations", "components"
-GRIDS, ENTRIES, CLASSES = "grids", "entries", "event_classes"
+GRIDS, ENTRIES, CLASSES, DECLARATIONS = "grids", "entries", "event_classes", "declarations"
 """Where evidence comes from: datasets of departments, and our own tables."""
 
 DATASET_OF = {
@@ -45,6 +45,15 @@ class Entry:
     fields: Mapping[str, Any]
     known_since: datetime
     happened_at: datetime | None = None
+
+
+class Said(NamedTuple):
+    """What the source `dataset` says about the human or thing of an entry, and the moment its word is of."""
+
+    entry: Entry
+    dataset: str
+    at: datetime
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from backend.core.clock import CITY_TIME, now
 from backend.core.enums import DeclarationState, RecheckCause, SourceType
 from backend.core.errors import Unavailable
 from backend.models import Declaration, Document, Recheck, Report, Verdict
-from backend.services import rechecks
+from backend.services import counterparts, rechecks
 from workflows.crosscheck import service
 from workflows.crosscheck.entries import load
 from workflows.crosscheck.facts import Source
@@ -45,6 +45,18 @@ def step(session: Session, recheck_id: UUID, *, number: int) -> None:
     asked = _not_yet_asked(session, [_job(run, source) for source in page.sources])
     jobs.enqueue_many(session, asked)
     rechecks.found(session, run, len(asked), after=page.after)
+
+
+def check_counterparts(session: Session, source: Source) -> None:
+    """Ask for what the grid collected about the same as a declaration to be checked again, or what was declared about
+    the same as a record: the two are compared with each other."""
+    if source.type is SourceType.DECLARATION:
+        counterpart, found = SourceType.DOCUMENT, counterparts.records_about(session, source.id)
+    else:
+        counterpart, found = SourceType.DECLARATION, counterparts.declarations_about(session, source.id)
+    if found:
+        run = rechecks.begin_for_counterparts(session, len(found))
+        jobs.enqueue_many(session, [_job(run, Source(counterpart, *one)) for one in found])
 
 
 def _not_yet_asked(session: Session, asked: Sequence[jobs.NewJob]) -> list[jobs.NewJob]:

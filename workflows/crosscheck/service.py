@@ -17,12 +17,12 @@ from backend.core.enums import Kind, SourceType
 from backend.core.errors import ZhiwangError
 from backend.core.ids import new_id
 from backend.models import RuleSet
-from backend.services import audit
+from backend.services import audit, counterparts
 from backend.services.sealing import Vault
 from workflows.crosscheck.entries import load
 from workflows.crosscheck.evidence import parts_of
-from workflows.crosscheck.facts import Decision, Entry, Source
-from workflows.crosscheck.lookup import SnapshotRef, gather
+from workflows.crosscheck.facts import DECLARATIONS, Decision, Entry, Source
+from workflows.crosscheck.lookup import Gathered, SnapshotRef, gather
 from workflows.crosscheck.rules import decide
 from workflows.crosscheck.ruleset import Rules
 
@@ -72,6 +72,7 @@ def check(session: Session, sources: Iterable[Source], *, requests: Requests | N
     at = now().astimezone(CITY_TIME)
     decided = [(entry, decide(entry, gathered.known[entry.source], rules, at=at)) for entry in loaded.entries]
     write(session, Checked(decided, gathered.snapshots, version, at, requests=requests), vault=vault)
+    _ask_for_counterparts(session, loaded.entries, gathered)
     return loaded.refused
 
 
@@ -87,6 +88,16 @@ def active_rules(session: Session) -> tuple[int, Rules]:
 @lru_cache(maxsize=4)
 def _parsed(rules: bytes) -> Rules:
     return Rules.model_validate_json(rules)
+
+
+def _ask_for_counterparts(session: Session, entries: Sequence[Entry], gathered: Gathered) -> None:
+    """Have declarations checked again that are about the same as a record that is new or has changed."""
+    declared = [
+        entry.source
+        for entry in entries
+        if any(other.dataset == DECLARATIONS for other in gathered.known[entry.source].others)
+    ]
+    jobs.enqueue_many(session, [counterparts.job(source.type, source.id, source.version) for source in declared])
 
 
 def _without_verdict(session: Session, sources: Iterable[Source], rule_version: int) -> list[Source]:

@@ -52,6 +52,13 @@ def recheck_many(session: Session, payloads: Sequence[Mapping[str, Any]]) -> Map
     return {}
 
 
+@jobs.handler("workflows.crosscheck.counterparts")
+def check_counterparts(session: Session, *, source_type: str, source_id: str, source_version: int) -> None:
+    """Have what is known about the same as one entry checked again, on the grid's side or the declarants'."""
+    source = _source(source_type=source_type, source_id=source_id, source_version=source_version)
+    recheck.check_counterparts(session, source)
+
+
 @jobs.handler("workflows.crosscheck.what_if")
 def what_if_step(session: Session, *, what_if_id: str, step: int) -> None:
     """Count what other rules would change for the next entries, and ask for the step after it."""

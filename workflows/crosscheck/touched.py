@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from backend.core import statements
 from backend.core.clock import CITY_TIME
-from backend.core.enums import COLLECTED_KINDS, Kind, SourceType
+from backend.core.enums import COLLECTED_KINDS, DECLARED_KINDS, Kind, SourceType
 from backend.models import Dataset, Recheck
 from backend.services.export_schemas import Day
 from workflows.crosscheck.facts import DATASET_OF, Source
@@ -73,24 +73,35 @@ def page_of(session: Session, run: Recheck, rules: Rules) -> Page:
 
 
 def in_scope(session: Session, scope: Scope, *, after: str, limit: int = ENTRIES_A_PAGE) -> Page:
-    """Entries of a scope by id, records before reports. `after` is what the page before said, empty at the start."""
-    kind, _, last = (after or f"{SourceType.DOCUMENT.value}:{FIRST}").partition(":")
+    """Entries of a scope by id, records before reports before declarations. `after` is what the page before said, empty
+    at the start."""
+    word, _, last = (after or f"{SourceType.DOCUMENT.value}:{FIRST}").partition(":")
     given = {
         "kinds": [kind.value for kind in scope.kinds or COLLECTED_KINDS],
         "below": scope.territory,
         "since": _start_of(scope.since) if scope.since else None,
         "until": _end_of(scope.until) if scope.until else None,
-        "after": UUID(last),
-        "limit": limit,
     }
-    source_type = SourceType(kind)
-    found = statements.rows(session, _DOCUMENTS if source_type is SourceType.DOCUMENT else _REPORTS, given)
-    sources = [Source(source_type, *row) for row in found]
-    if len(sources) == limit:
-        return Page(sources, f"{source_type.value}:{sources[-1].id}")
-    events = not scope.kinds or Kind.EVENT in scope.kinds
-    more = source_type is SourceType.DOCUMENT and events
-    return Page(sources, f"{SourceType.REPORT.value}:{FIRST}" if more else None)
+    sources: list[Source] = []
+    source_type: SourceType | None = SourceType(word)
+    while source_type is not None:
+        place = {"after": UUID(last), "limit": limit - len(sources)}
+        found = statements.rows(session, _IN_SCOPE[source_type], {**given, **place})
+        sources += [Source(source_type, *row) for row in found]
+        if len(sources) == limit:
+            return Page(sources, f"{source_type.value}:{sources[-1].id}")
+        source_type, last = _after(source_type, scope), FIRST
+    return Page(sources, None)
+
+
+def _after(source_type: SourceType, scope: Scope) -> SourceType | None:
+    """The next source that has entries of the kinds of a scope."""
+    kinds = set(scope.kinds or COLLECTED_KINDS)
+    if source_type is SourceType.DOCUMENT and Kind.EVENT in kinds:
+        return SourceType.REPORT
+    if source_type is not SourceType.DECLARATION and kinds.intersection(DECLARED_KINDS):
+        return SourceType.DECLARATION
+    return None
 
 
 def _start_of(day: date) -> datetime:
@@ -107,11 +118,24 @@ def _between_snapshots(session: Session, run: Recheck, kind: Kind, touched: str)
     ((upto, keys),) = statements.rows(session, _BOUND, given)
     if not keys:
         return Page([], None)
-    found = statements.rows(session, _CHANGED + touched, {**given, "upto": upto, "kind": kind.value})
-    sources = [Source(SourceType.DOCUMENT, document_id, version) for document_id, version in found]
+    found = statements.rows(session, _CHANGED + _in_both(touched), {**given, "upto": upto, "kind": kind.value})
+    sources = [Source(SourceType(source_type), entry_id, version) for source_type, entry_id, version in found]
     return Page(sources, upto if keys == KEYS_A_PAGE else None)
 
 
+def _in_both(touched: str) -> str:
+    """What changed is looked for once, and what it touches among records and declarations."""
+    of_each = (
+        f"SELECT '{source_type}', found.* FROM ({touched.format(table=table, living=living)}) AS found"
+        for source_type, (table, living) in _TABLES.items()
+    )
+    return " UNION ALL ".join(of_each)
+
+
+_TABLES = {
+    SourceType.DOCUMENT: ("document", "NOT d.deleted"),
+    SourceType.DECLARATION: ("declaration", "d.state = 'in_force'"),
+}
 _DOCUMENTS = """
     SELECT id, version FROM document
     WHERE id > %(after)s AND kind = ANY(%(kinds)b::text[]) AND NOT deleted
@@ -128,6 +152,19 @@ _REPORTS = """
       AND (%(until)s::timestamptz IS NULL OR submitted_at < %(until)s::timestamptz)
     ORDER BY id LIMIT %(limit)s
 """
+_DECLARATIONS = """
+    SELECT id, version FROM declaration
+    WHERE id > %(after)s AND state = 'in_force' AND kind = ANY(%(kinds)b::text[])
+      AND (%(below)s::text = '' OR starts_with(grid_id, %(below)s::text))
+      AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s::timestamptz)
+      AND (%(until)s::timestamptz IS NULL OR updated_at < %(until)s::timestamptz)
+    ORDER BY id LIMIT %(limit)s
+"""
+_IN_SCOPE = {
+    SourceType.DOCUMENT: _DOCUMENTS,
+    SourceType.REPORT: _REPORTS,
+    SourceType.DECLARATION: _DECLARATIONS,
+}
 _BOUND = """
     SELECT CAST(max(record_key) AS text), count(*) FROM (
         (SELECT record_key FROM business_record WHERE snapshot_id = %(new)s AND record_key > %(after)s::text
@@ -153,24 +190,24 @@ _CHANGED = """
            OR now.content_digest IS NULL)
 """
 _KEYED = """
-    SELECT d.id, d.version FROM changed c JOIN document d ON d.natural_key = c.record_key
-    WHERE d.kind = %(kind)s::text AND NOT d.deleted
+    SELECT d.id, d.version FROM changed c JOIN {table} d ON d.natural_key = c.record_key
+    WHERE d.kind = %(kind)s::text AND {living}
 """
 # The key of a person's record is the hex of the blind index.
 _NUMBERED = """
-    SELECT d.id, d.version FROM changed c JOIN document d ON d.id_index = decode(c.record_key, 'hex')
-    WHERE d.kind = %(kind)s::text AND NOT d.deleted
+    SELECT d.id, d.version FROM changed c JOIN {table} d ON d.id_index = decode(c.record_key, 'hex')
+    WHERE d.kind = %(kind)s::text AND {living}
 """
 _PEOPLE = """
-    SELECT d.id, d.version FROM document d
-    WHERE d.kind = %(kind)s::text AND NOT d.deleted AND d.id IN (
-        SELECT o.id FROM changed c JOIN document o ON o.id_index = decode(c.record_key, 'hex')
-        UNION SELECT o.id FROM changed c JOIN document o ON o.phone_index = c.phone_before
-        UNION SELECT o.id FROM changed c JOIN document o ON o.phone_index = c.phone_now
-        UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_before
-        UNION SELECT o.id FROM changed c JOIN document o ON o.block_index = c.block_now
-        UNION SELECT o.id FROM changed c JOIN document o ON o.name_year_index = c.year_before
-        UNION SELECT o.id FROM changed c JOIN document o ON o.name_year_index = c.year_now
-        UNION SELECT o.id FROM changed c JOIN document o ON o.name_address_index = c.address_before
-        UNION SELECT o.id FROM changed c JOIN document o ON o.name_address_index = c.address_now)
+    SELECT d.id, d.version FROM {table} d
+    WHERE d.kind = %(kind)s::text AND {living} AND d.id IN (
+        SELECT o.id FROM changed c JOIN {table} o ON o.id_index = decode(c.record_key, 'hex')
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.phone_index = c.phone_before
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.phone_index = c.phone_now
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.block_index = c.block_before
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.block_index = c.block_now
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.name_year_index = c.year_before
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.name_year_index = c.year_now
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.name_address_index = c.address_before
+        UNION SELECT o.id FROM changed c JOIN {table} o ON o.name_address_index = c.address_now)
 """
