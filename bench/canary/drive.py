@@ -22,6 +22,15 @@ from workflows.channels import hook
 BATCH = 200
 TERMS = 4
 """Grids that take part: each with two handhelds, whose workers hand it over to one another."""
+PERMITS: Json = {
+    "code": "permits",
+    "name": "居住登记（合成）",
+    "department_code": "public-security",
+    "legal_basis": "示例",
+    "grade": "general",
+    "kind": "person",
+    "columns": [{"title": title, "field": field} for field, title in files.PERMITS.items()],
+}
 
 
 @dataclass
@@ -140,7 +149,10 @@ class Drive:
         sent = {
             "population": files.population([*self.everyone, *self.registered], self.grids),
             "houses": files.houses([*self.every(3), *self.registered], self.grids),
+            "permits": files.permits(self.every(3)),
         }
+        registered = self.client.post("/registry/v1/datasets", json=PERMITS, headers=steward)
+        assert registered.status_code == 201, registered.text
         for dataset, content in [*sent.items(), ("population", files.bad_header(self.everyone[0]))]:
             answer = self.client.post(
                 f"/registry/v1/datasets/{dataset}/imports",
@@ -267,10 +279,18 @@ class Drive:
             for kind in ("person", "house", "event") if what == "records" else (None,):
                 asked = {"what": what, "purpose_code": "inspection", "purpose": one.text(), "filters": {"kind": kind}}
                 self._file("/exports/v1", asked if kind else {**asked, "filters": {}}, caller)
+        steward = self.world.office("data_steward")
+        asked = {
+            "what": "dataset",
+            "purpose_code": "inspection",
+            "purpose": one.text(),
+            "filters": {"dataset": "permits"},
+        }
+        self._file("/exports/v1", asked, steward)
         self._reconcile()
         subject = {"id_type": "citizen_id", "id_number": one.id_number}
         asked = {"subject": subject, "reason": "subject_request"}
-        self._file("/life/v1/access-requests", asked, self.world.office("data_steward"))
+        self._file("/life/v1/access-requests", asked, steward)
 
     def _reconcile(self) -> None:
         """Everybody against the whole register; what was found leaves as a table."""
