@@ -162,7 +162,7 @@ def test_who_is_known_elsewhere_only_is_said_to_be_and_it_goes_with_him(
 def test_many_entries_take_as_many_statements_as_few(
     session: Session, entries: Entries, tmp_path: Path, statements: list[Any]
 ) -> None:
-    """And where no dataset of a department's own is in force, none more than before there were any."""
+    """And none at all where no dataset of a department's own is in force."""
 
     def some(count: int, start: int) -> list[Source]:
         made = []
@@ -178,11 +178,13 @@ def test_many_entries_take_as_many_statements_as_few(
 
     few, many, later = some(1, 0), some(20, 1000), some(1, 2000)
     alone = cost(few)
+    assert not [made for made in statements if "wanted (snapshot_id, key)" in str(made)]
     register(session, "permits", "person", PERMITS)
     register(session, "leases", "house", LEASES)
     load(session, tmp_path, "permits", of(ZHANG))
     load(session, tmp_path, "leases", {"house_code": f"{1000:025}", "rental_use": "自住"})
-    assert cost(later) == alone + 1, "one that reads all datasets; its keys are those of the entries"
+    assert cost(later) == alone + 1, "the one that reads all datasets; its keys are those of the entries"
+    assert [made for made in statements if "wanted (snapshot_id, key)" in str(made)], "the control"
     assert cost(many) <= alone + 2
 
 
