@@ -34,7 +34,7 @@ COLLECT_EVERY = 100_000
 LONGEST_TURN_S = 60.0
 PRUNE_EVERY_S = 3600
 PRUNED_AT_ONCE = 50_000
-WAKE_GAP_S = 0.05
+WAKE_GAP_S = 0.2
 DONE_JOBS_KEPT = timedelta(days=7)
 SWEPT_EXPIRE_S = 60
 DAILY_EVERY_S = 3600
@@ -89,15 +89,16 @@ celery = make_celery()
 
 @celery.task(name="zhiwang.run")  # type: ignore[untyped-decorator]
 def run(name: str) -> None:
-    """Work through the waiting jobs of one name, a batch at a time, until none is left.
+    """Work through one batch of the waiting jobs of one name.
 
-    A long queue is handed on to a fresh message before the task's time limit could end it in the middle of a job.
+    Where it was a full one more may wait, and a fresh message takes its turn behind those of other names: a name that
+    jobs are written for all the time must not keep the worker from the others. What is written later sends a message of
+    its own. Jobs that were not begun when the turn has become long are given back before the task's time limit could
+    end one in the middle.
     """
     end = time.monotonic() + LONGEST_TURN_S
-    while run_batch(name, end=end):
-        if time.monotonic() > end:
-            run.apply_async((name,), retry=False)
-            return
+    if run_batch(name, end=end) >= _at_once(name) or time.monotonic() > end:
+        run.apply_async((name,), retry=False)
 
 
 @celery.task(name="zhiwang.sweep")  # type: ignore[untyped-decorator]

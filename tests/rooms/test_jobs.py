@@ -430,6 +430,18 @@ def test_wake_ups_survive_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch)
     assert sent == ["refused", "a", "b"]
 
 
+@pytest.mark.parametrize(("claimed", "longest", "sent"), [(20, 60, 1), (19, 60, 0), (0, 60, 0), (3, -1, 1)])
+def test_a_turn_is_one_batch_and_asks_for_another_where_work_may_be_left(
+    monkeypatch: pytest.MonkeyPatch, claimed: int, longest: int, sent: int
+) -> None:
+    asked: list[tuple[str]] = []
+    monkeypatch.setattr(tasks, "run_batch", lambda *_, **__: claimed)
+    monkeypatch.setattr(tasks, "LONGEST_TURN_S", longest)
+    monkeypatch.setattr(tasks.run, "apply_async", lambda args, **_: asked.append(args))
+    tasks.run(NAME)
+    assert asked == [(NAME,)] * sent
+
+
 def test_a_lease_is_renewed_while_its_worker_lives(
     database: str, monkeypatch: pytest.MonkeyPatch, handled: dict[str, Any]
 ) -> None:
