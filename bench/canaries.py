@@ -22,6 +22,7 @@ from backend.core.db import engine_for
 from backend.core.settings import get_settings
 from bench.canary import control, erase
 from bench.canary.answers import Recorder
+from bench.canary.declare import declare
 from bench.canary.drive import Drive
 from bench.canary.failing import fail_everywhere
 from bench.canary.people import MOST, identity
@@ -89,6 +90,7 @@ def drive(run: Run, live: Live, outside: "Outside") -> Drive:
         ("records are entered", going.enter),
         ("edits meet", going.disagree),
         ("rows are refused", going.refuse),
+        ("people declare", lambda: declare(going)),
         ("citizens report", going.report),
         ("photographs are sent", going.photograph),
         ("jobs come to rest", run.rest),

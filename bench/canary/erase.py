@@ -25,6 +25,7 @@ from backend.services.blocking import name_year_index
 from backend.services.records import block_index, phone_index
 from backend.services.sealing import Vault
 from bench.canary import files, records
+from bench.canary.declare import declared, hand_over
 from bench.canary.drive import Drive, push
 from bench.canary.needles import Searcher
 from bench.canary.people import Identity
@@ -160,6 +161,9 @@ def enter(going: Drive, one: Identity) -> None:
         "event",
         [records.row({**records.event(one, grid), "description": "合成描述", "location": records.PUBLIC_PLACE})],
     )
+    portal = going.world.office("declaration_channel")
+    for kind, fields in declared(elsewhere(one), grid):
+        hand_over(going, portal, kind, fields if kind == "person" else fields | neutral)
     wrong = {**records.person(one, grid), "birth_date": [one.text()]}
     push(handheld, "person", [records.row(wrong), records.reused_op(person, one)])
 
@@ -212,7 +216,7 @@ def _strangers_changed(before: Opened, after: Opened, related: set[Key], one: Id
     """
     own = {sealing.human("citizen_id", one.id_number)}
     for table, identifier in related:
-        if table in ("document", "quarantine", "verdict", "photo"):
+        if table in ("document", "declaration", "quarantine", "verdict", "photo"):
             own.add(UUID(identifier).bytes)
         own |= before.named[table, identifier] if table == "quarantine" else set()
     files = {UUID(identifier).bytes for table, identifier in before.hashes if table == "snapshot"}
