@@ -33,6 +33,7 @@ from backend.services.sealing import SubjectErased, Vault
 from backend.services.sessions import Caller
 
 CHECK_JOB = "workflows.crosscheck"
+WITHDRAWN_JOB = "workflows.cases.declaration_withdrawn"
 MAX_BYTES = 256 * 1024
 AHEAD = timedelta(minutes=5)
 """By so much a channel's clock may be ahead of ours."""
@@ -122,6 +123,7 @@ def withdraw(session: Session, *, caller: Caller, declaration_id: UUID, reason: 
         row.state, row.end_reason, row.ended_at = DeclarationState.WITHDRAWN, reason, now()
         session.flush()
         _note(session, str(caller.account_id), row, "declaration_withdrawn", reason=reason.value)
+        jobs.enqueue(session, WITHDRAWN_JOB, key=str(row.id), declaration_id=str(row.id))
         jobs.enqueue_many(session, [counterparts.job(SourceType.DECLARATION, row.id, row.version)])
     return _views(session, caller, [row])[0]
 

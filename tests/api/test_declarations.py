@@ -101,6 +101,12 @@ def test_a_declaration_is_compared_with_the_departments_records_and_told_about(
     drain()
     again = [shown(api, portal, one["id"])["result"]["verdict"] for one in (right, wrong)]
     assert again == ["name_differs", "match"], "another snapshot is compared with what was declared, too"
+    (case,) = api.get("/cases/v1/cases", headers=office).json()["cases"]
+    assert (case["source"]["type"], case["source"]["id"]) == ("declaration", right["id"])
+    api.post(f"/declarations/v1/declarations/{right['id']}/withdraw", json={"reason": "mistake"}, headers=portal)
+    drain()
+    closed = api.get(f"/cases/v1/cases/{case['id']}", headers=office).json()
+    assert (closed["state"], closed["outcome"]) == ("closed", "declaration_withdrawn")
 
 
 def test_the_same_again_changes_nothing_and_what_is_declared_later_is_the_next_version(

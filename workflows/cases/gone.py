@@ -1,6 +1,7 @@
 """What a check that was made again finds gone, and what people have said about it before."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlmodel import Session, col, select
 
@@ -61,9 +62,14 @@ def _open_cases(session: Session, verdict: Verdict) -> Sequence[Case]:
 def _settle(session: Session, case: Case, verdict: Verdict) -> None:
     assert verdict.recheck_id is not None
     by_rules = session.get_one(Recheck, verdict.recheck_id).cause is RecheckCause.RULES
-    edge, moment = rules.being_settled(case.state), now()
     reason = "rules_changed" if by_rules else "difference_gone"
+    outcome = reason if by_rules else rules.CaseOutcome.RECORD_CORRECTED
+    close(session, case, reason=reason, outcome=outcome, verdict_id=verdict.id)
+
+
+def close(session: Session, case: Case, *, reason: str, outcome: str, verdict_id: UUID | None = None) -> None:
+    """End an open case by the system. The caller holds it."""
+    edge, moment = rules.being_settled(case.state), now()
     case.version += 1
-    case.state, case.closed_at = edge.target, moment
-    case.outcome = reason if by_rules else rules.CaseOutcome.RECORD_CORRECTED
-    append(session, Change(case, edge, SYSTEM, reason, moment, verdict_id=verdict.id))
+    case.state, case.closed_at, case.outcome = edge.target, moment, outcome
+    append(session, Change(case, edge, SYSTEM, reason, moment, verdict_id=verdict_id))

@@ -67,6 +67,7 @@ REASONS: Mapping[str, str] = {
     "record_corrected": "数据已更正，最新核查未再发现问题，请核实后办结",
     "difference_gone": "比对所用数据已更新，重新核查后差异消失，自动办结",
     "rules_changed": "比对规则已调整，重新核查后不再认定为问题，自动办结",
+    "declaration_withdrawn": "申报已撤回，自动办结",
     "standard_met": "符合立案标准",
     "taken_on": "接手经办",
     "responsible_unit": "派给责任单位",
@@ -155,7 +156,7 @@ _DESK = (Role.SUPERVISOR, Role.OPERATOR, Role.DISPATCHER)
 _UNIT = (Role.HANDLER,)
 _REFUSALS = ("outside_scope", "duplicate", "unfounded")
 _UNIT_RETURNS = ("not_ours", "wrong_place", "needs_information")
-_GONE = ("difference_gone", "rules_changed")
+_GONE = ("difference_gone", "rules_changed", "declaration_withdrawn")
 _CHECKER = (Guard.NOT_COLLECTOR, Guard.NOT_HANDLER)
 
 CASE_ROLES = (*_DESK, *_UNIT)

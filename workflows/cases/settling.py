@@ -1,6 +1,7 @@
 """What a verdict led to, written down: accepted, a look on site, a case, or nothing (认定)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import and_, exists
@@ -8,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from backend.core import statements
 from backend.core.clock import now
-from backend.core.enums import Course
+from backend.core.enums import Course, SourceType
 from backend.core.ids import new_id
 from backend.models import CaseStep, Settlement, Verdict
 from backend.services import audit
@@ -71,9 +72,7 @@ def settle(
     settlement_id: UUID | None = None,
 ) -> Settlement:
     """Put a settlement in the place of the one in force. The caller holds the lock of the source."""
-    moment = now()
-    source = {"type": verdict.source_type.value, "id": verdict.source_id, "at": moment}
-    statements.execute(session, _SUPERSEDE, source)
+    moment = supersede(session, verdict.source_type, verdict.source_id)
     settled = Settlement(
         id=settlement_id or new_id(),
         verdict_id=verdict.id,
@@ -103,6 +102,13 @@ def settle(
         **audited(verdict, led),
     )
     return settled
+
+
+def supersede(session: Session, source_type: SourceType, source_id: UUID) -> datetime:
+    """Take what an entry is settled as out of force; gives the moment."""
+    moment = now()
+    statements.execute(session, _SUPERSEDE, {"type": source_type.value, "id": source_id, "at": moment})
+    return moment
 
 
 def audited(verdict: Verdict, led: Led) -> dict[str, str]:

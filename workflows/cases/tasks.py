@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from backend import jobs
-from workflows.cases import answering, considering, considering_many, undoing
+from workflows.cases import answering, considering, considering_many, undoing, withdrawing
 from workflows.cases.considering_many import Asked
 
 
@@ -28,6 +28,12 @@ def consider_many(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[in
 def visited(session: Session, *, visit_id: str) -> None:
     """Follow a worker's answer to a look on site."""
     answering.follow_answer(session, visit_id=UUID(visit_id))
+
+
+@jobs.handler("workflows.cases.declaration_withdrawn")
+def declaration_withdrawn(session: Session, *, declaration_id: str) -> None:
+    """End what a declaration had led to."""
+    withdrawing.end_of_declaration(session, declaration_id=UUID(declaration_id))
 
 
 @jobs.handler("workflows.cases.carry_out")
