@@ -60,8 +60,14 @@ def list_declarations(
     caller: Annotated[Caller, Depends(allowed("declarations.list"))],
     kind: DeclaredKind | None = None,
     state: DeclarationState | None = None,
+    collected: bool | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: UUID | None = None,
 ) -> DeclarationPage:
-    """A channel sees its own, an office those of its territory; the newest id first."""
-    return declarations.listed(session, caller=caller, kind=kind, state=state, limit=limit, before=before)
+    """A channel sees its own, an office those of its territory; the newest id first.
+
+    `collected=false` gives an office what was declared and is on no record of its grids (漏采).
+    """
+    return declarations.listed(
+        session, caller=caller, kind=kind, state=state, collected=collected, limit=limit, before=before
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, false, or_
+from sqlalchemy import ColumnElement, and_, false, or_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
@@ -17,12 +17,13 @@ from backend import jobs
 from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import Course, DeclarationState, Kind, Reach, SourceType, VerdictKind, WithdrawalReason
-from backend.core.errors import NotFound, TooLarge, ZhiwangError
+from backend.core.errors import Forbidden, NotFound, TooLarge, ZhiwangError
 from backend.kinds import KINDS, Document, identity_of
-from backend.kinds.base import Record
+from backend.kinds.base import Record as RecordForm
 from backend.kinds.forms import faults, normalised
 from backend.kinds.geodesy import SCALE
 from backend.models import Declaration, DeclarationVersion
+from backend.models import Document as Record
 from backend.services import audit, counterparts, documents, erased, territory
 from backend.services.declaration_schemas import DeclarationPage, DeclarationView, Declared, Result, result_of
 from backend.services.masking import masked_fields
@@ -41,7 +42,7 @@ AHEAD = timedelta(minutes=5)
 NOWHERE = "0" * 15
 """Stands for the grid, which nobody declares, while the form is checked."""
 
-NOT_DECLARED = frozenset(Record.model_fields) - {"remark"}
+NOT_DECLARED = frozenset(RecordForm.model_fields) - {"remark"}
 """Fields of every record that are the field worker's: grid, time of collection, photos."""
 
 
@@ -142,15 +143,21 @@ def listed(
     caller: Caller,
     kind: Kind | None,
     state: DeclarationState | None,
+    collected: bool | None,
     limit: int,
     before: UUID | None,
 ) -> DeclarationPage:
-    """A page of the declarations in the caller's reach, masked."""
+    """A page of the declarations in the caller's reach, masked. `collected`: only those about what the caller's grids
+    have a record of, or about what they have none of (漏采); `Forbidden` for a channel, which sees no records."""
+    if collected is not None and Reach.SELF in caller.reach:
+        raise Forbidden
     query = select(Declaration).where(_in_reach(caller)).order_by(col(Declaration.id).desc()).limit(limit + 1)
     if kind is not None:
         query = query.where(Declaration.kind == kind)
     if state is not None:
         query = query.where(Declaration.state == state)
+    if collected is not None:
+        query = query.where(_is_collected() if collected else ~_is_collected())
     if before is not None:
         query = query.where(col(Declaration.id) < before)
     rows = session.exec(query).all()
@@ -268,6 +275,14 @@ def _in_reach(caller: Caller) -> ColumnElement[bool]:
     if Reach.DEPARTMENT in caller.reach and caller.department_code:
         ways.append(sent_to(caller, SourceType.DECLARATION, Declaration.id))
     return or_(false(), *ways)
+
+
+def _is_collected() -> ColumnElement[bool]:
+    """Whether there is a living record about the same."""
+    living = and_(col(Record.kind) == Declaration.kind, col(Record.deleted).is_(False))
+    numbered = select(Record.id).where(living, col(Record.id_index) == Declaration.id_index)
+    coded = select(Record.id).where(living, col(Record.natural_key) == Declaration.natural_key)
+    return or_(numbered.exists(), coded.exists())
 
 
 def _views(session: Session, caller: Caller, rows: Sequence[Declaration]) -> list[DeclarationView]:

@@ -93,7 +93,6 @@ def test_a_declaration_is_compared_with_the_departments_records_and_told_about(
     evidence = api.get(f"/checks/v1/verdicts/{verdict['id']}", headers=office).json()["evidence"]
     name = next(item for item in evidence if item["field"] == "name")
     assert (name["mine"], name["theirs"], name["dataset"]) == ("李*", "张**", "population")
-    assert not any(item["field"] == "entry" for item in evidence), "a declaration repeats nobody"
 
     with Session(engine_for("zw_worker")) as session:
         business_records(session, tmp_path, "population", ZHANG | {"name": "李四"})
@@ -175,6 +174,11 @@ def test_the_grid_is_that_of_the_house_or_of_the_point(api: TestClient, world: W
         assert made["grid_id"] is None, "a channel is not told in which grid a house lies"
         grids.append(shown(api, office, made["id"])["grid_id"])
     assert grids == [GRID, GRID, GRID, None]
+    for collected, kinds in ((True, ["house"]), (False, ["person", "organisation", "person"])):
+        listed = api.get("/declarations/v1/declarations", params={"collected": collected}, headers=office).json()
+        assert [one["kind"] for one in listed["declarations"]] == kinds
+    hidden = api.get("/declarations/v1/declarations", params={"collected": False}, headers=portal)
+    assert code_of(hidden) == (403, "forbidden"), "else a channel learnt what is on record"
     taken = put(api, portal, UUID(house["id"]), body(ZHANG))
     assert code_of(taken) == (404, "not_found"), "the keys of a record's values are found by its id"
 
@@ -239,7 +243,11 @@ def test_who_is_erased_is_forgotten_here_too_and_can_be_told_before_what_he_decl
     assert [name for name, blob in sealed.items() if blob is None] == [mine["id"]]
     evidence = {str(one): blob for one, blob in held("verdict", "source_id", "evidence")}
     assert (evidence[mine["id"]], evidence[others["id"]] is None) == (None, False)
-    for given in (body(ZHANG), body({"house_code": OTHER_CODE, "address": ADDRESS, "owner": owner}, "house")):
+    hidden = {"name": "李梅", "spouse": owner}
+    for given in (
+        body(ZHANG),
+        *(body({"house_code": OTHER_CODE, "address": ADDRESS, "owner": one}, "house") for one in (owner, hidden)),
+    ):
         assert code_of(put(api, portal, new_id(), given)) == (410, "subject_erased")
 
 
@@ -265,6 +273,7 @@ def test_grid_and_declarant_are_compared_both_ways_and_the_worker_looks(
     assert (mine["verdict"], theirs["verdict"]) == ("sources_differ", "sources_differ")
     assert (mine["by_field"]["name"]["dataset"], theirs["by_field"]["name"]["dataset"]) == ("entries", "declarations")
     assert theirs["by_field"]["name"]["theirs"] == "李*"
+    assert "entry" not in mine["by_field"] | theirs["by_field"], "none of the two repeats the other"
     (task,) = handheld.pull("task")
     assert (task["task"], task["state"], task["source_id"]) == ("visit", "open", person["id"])
     assert "上门核实" in shown(api, portal, made["id"])["result"]["told"]
