@@ -18,7 +18,7 @@ from bench.sync_load import Line, together
 from bench.sync_ours import Ours, pushes, took
 from tests.live import Live
 
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S = 0.1
 LATE_S = 60.0
 """So long the watcher waits for verdicts after the last push."""
 WARM_S = 5.0
