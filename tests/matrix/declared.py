@@ -3,14 +3,13 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from backend.core.clock import now
-from backend.core.enums import CaseState, Kind, SourceType, VerdictKind
+from backend.core.enums import Kind
 from backend.core.ids import new_id
-from backend.models import Case, Declaration, DeclarationVersion, RegistrationStandard
+from backend.models import Declaration, DeclarationVersion
 from backend.services.records import seal_rows
-from tests.matrix.people import DEPARTMENT
 from tests.world import Json
 
 SHOP: Json = {"uscc": "91440300708461136T", "name": "合成商店"}
@@ -29,29 +28,3 @@ def declaration(session: Session, account_id: UUID, grid_id: str | None = None) 
     session.add(DeclarationVersion(declaration_id=declaration_id, **content, **times))
     session.flush()
     return declaration_id
-
-
-def sent_case(session: Session, declaration_id: UUID, verdict_id: UUID, grid_id: str) -> UUID:
-    """A case about a declaration that was dispatched to the department of the scene."""
-    standard = session.exec(select(RegistrationStandard)).first()
-    assert standard is not None
-    case = Case(
-        id=new_id(),
-        source_type=SourceType.DECLARATION,
-        source_id=declaration_id,
-        source_version=1,
-        rule_version=1,
-        verdict_id=verdict_id,
-        reason=VerdictKind.NAME_DIFFERS.value,
-        grid_id=grid_id,
-        queue_code="12345-4403",
-        standard_scheme=standard.scheme,
-        standard_code=standard.code,
-        state=CaseState.DISPATCHED,
-        department_code=DEPARTMENT,
-        deadline_at=now() + timedelta(days=1),
-        opened_at=now(),
-    )
-    session.add(case)
-    session.flush()
-    return case.id

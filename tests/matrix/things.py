@@ -42,7 +42,7 @@ from backend.services.quarantined import QuarantinedRow, seal_all
 from backend.services.sealing import Part, Vault, seal_value
 from sync.service import publish
 from tests.matrix.cells import Place
-from tests.matrix.declared import declaration, sent_case
+from tests.matrix.declared import declaration
 from tests.matrix.people import DEPARTMENT, Person
 from tests.world import Json
 
@@ -85,7 +85,10 @@ def things(session: Session, place: Place, grid_id: str, worker: Person) -> Thin
     verdict_id = _verdict(session, document_id, grid_id)
     case_id = _case(session, verdict_id, document_id, grid_id, sent=place is Place.SENT)
     declaration_id = declaration(session, worker.account_id, grid_id)
-    sent = place is Place.SENT and sent_case(session, declaration_id, verdict_id, grid_id)
+    case_ids = {case_id}
+    if place is Place.SENT:
+        declared = SourceType.DECLARATION
+        case_ids.add(_case(session, verdict_id, declaration_id, grid_id, sent=True, source_type=declared))
     return Things(
         grid_id,
         document_id,
@@ -101,7 +104,7 @@ def things(session: Session, place: Place, grid_id: str, worker: Person) -> Thin
         _settlement(session, verdict_id, document_id, grid_id),
         _visit(session, verdict_id, document_id),
         declaration_id,
-        frozenset({case_id, sent} if sent else {case_id}),
+        frozenset(case_ids),
     )
 
 
@@ -272,14 +275,22 @@ def _visit(session: Session, verdict_id: UUID, document_id: UUID) -> UUID:
     return visit.id
 
 
-def _case(session: Session, verdict_id: UUID, document_id: UUID, grid_id: str, *, sent: bool) -> UUID:
+def _case(
+    session: Session,
+    verdict_id: UUID,
+    source_id: UUID,
+    grid_id: str,
+    *,
+    sent: bool,
+    source_type: SourceType = SourceType.DOCUMENT,
+) -> UUID:
     standard = session.exec(select(RegistrationStandard)).first()
     assert standard is not None
     moment = now()
     case = Case(
         id=new_id(),
-        source_type=SourceType.DOCUMENT,
-        source_id=document_id,
+        source_type=source_type,
+        source_id=source_id,
         source_version=1,
         rule_version=1,
         verdict_id=verdict_id,

@@ -17,9 +17,10 @@ from backend.services.sealing import Vault
 from tests.people import new_account
 from tests.rooms.crosscheck_builders import ADDRESS, GRID, HOUSE_CODE, LI, ZHANG, Entries
 from workflows.cases import visits
-from workflows.crosscheck import declared, touched
+from workflows.crosscheck import declared, service, touched, what_if
 from workflows.crosscheck.entries import load
 from workflows.crosscheck.facts import Said, Source
+from workflows.crosscheck.lookup import gather
 
 
 class Declared:
@@ -119,6 +120,16 @@ def test_a_worker_is_sent_to_the_record_of_whom_a_declaration_is_about(session: 
     assert record == (person.id, 1)
     assert not visits.need_not_be_asked(session, known)
     assert visits.need_not_be_asked(session, unknown), "nobody has collected him"
+
+
+def test_a_what_if_sends_the_worker_where_a_look_would(session: Session, said: Declared) -> None:
+    Entries(session).document(Kind.PERSON, ZHANG)
+    sources = [said.one(fields, at=now()) for fields in (ZHANG | {"name": "李四"}, LI)]
+    _, rules = service.active_rules(session)
+    entries = load(session, sources).entries
+    known = gather(session, entries, rules).known
+    looked_at = {entry.source: what_if.can_be_looked_at(entry, known[entry.source]) for entry in entries}
+    assert looked_at == dict(zip(sources, (True, False), strict=True))
 
 
 def test_every_verdict_has_words_for_who_declared() -> None:

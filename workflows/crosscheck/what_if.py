@@ -23,7 +23,7 @@ from backend.services import audit
 from backend.services.sessions import Caller
 from workflows.crosscheck import rule_desk
 from workflows.crosscheck.entries import load
-from workflows.crosscheck.facts import Entry, Source
+from workflows.crosscheck.facts import ENTRIES, Entry, Known, Source
 from workflows.crosscheck.lookup import gather
 from workflows.crosscheck.rule_schemas import WhatIfAsked
 from workflows.crosscheck.rules import decide
@@ -126,11 +126,12 @@ def _looked_at(session: Session, rule_set: RuleSet, sources: Sequence[Source]) -
     gathered = gather(session, entries, rules)
     at = now().astimezone(CITY_TIME)
     for entry in entries:
-        was = before[entry.source]
-        will = decide(entry, gathered.known[entry.source], rules, at=at)
+        was, known = before[entry.source], gathered.known[entry.source]
+        will = decide(entry, known, rules, at=at)
+        asked = not can_be_looked_at(entry, known)
         courses = (
-            _course(session, entry, was.verdict, was.findings),
-            _course(session, entry, will.verdict, will.findings),
+            _course(session, entry, was.verdict, was.findings, asked=asked),
+            _course(session, entry, will.verdict, will.findings, asked=asked),
         )
         tally.add((entry.kind, entry.grid_id or "", was.verdict, will.verdict, *courses), entry.source.id)
     return tally
@@ -144,7 +145,14 @@ def _verdicts(session: Session, sources: Iterable[Source]) -> dict[Source, Verdi
     return {Source(one.source_type, one.source_id, one.source_version): one for one in session.exec(query)}
 
 
-def _course(session: Session, entry: Entry, verdict: VerdictKind, findings: Iterable[str]) -> Course:
+def can_be_looked_at(entry: Entry, known: Known) -> bool:
+    """Whether a worker could be sent to a record: the entry itself, or what the grid has about the same as it."""
+    if entry.source.type is SourceType.DECLARATION:
+        return any(other.dataset == ENTRIES for other in known.others)
+    return entry.kind is not Kind.EVENT and entry.source.type is SourceType.DOCUMENT and entry.grid_id is not None
+
+
+def _course(session: Session, entry: Entry, verdict: VerdictKind, findings: Iterable[str], *, asked: bool) -> Course:
     """Where the routing table leads from a verdict, as if nothing had been asked or opened before."""
     severity = entry.fields.get("severity")
     class_code = entry.fields.get("class_code")
@@ -157,7 +165,7 @@ def _course(session: Session, entry: Entry, verdict: VerdictKind, findings: Iter
         severity=severity if isinstance(severity, str) and severity else None,
         urgent=severity == URGENT,
         grid_id=entry.grid_id,
-        asked=entry.kind is Kind.EVENT or entry.source.type is not SourceType.DOCUMENT or entry.grid_id is None,
+        asked=asked,
     )
     decision = routing.decide(session, facts)
     if decision is not None:
