@@ -38,7 +38,8 @@ class Discard(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A leased job: what to do, and the fence that proves the lease."""
+    """A leased job: what to do, and the fence that proves the lease. `started`: its attempt was counted with the
+    lease."""
 
     id: UUID
     name: str
@@ -47,6 +48,7 @@ class Claimed:
     max_attempts: int
     fence: int
     request_id: str | None
+    started: bool = False
 
 
 _handlers: dict[str, Handler] = {}
@@ -176,8 +178,9 @@ def wake(names: frozenset[str]) -> None:
         _waker(names)
 
 
-def claim(session: Session, name: str, *, limit: int) -> list[Claimed]:
-    """Lease up to `limit` waiting jobs, also those whose lease ran out. No attempt is counted before `start`.
+def claim(session: Session, name: str, *, limit: int, starting: bool = False) -> list[Claimed]:
+    """Lease up to `limit` waiting jobs, also those whose lease ran out. No attempt is counted before `start`, but with
+    `starting` the first ones are: for who makes these together at once, and spares a statement.
 
     A job that used up its attempts without ever reporting back (it kills its worker) is dead-lettered here. Among
     jobs of one priority those with fewer attempts come first, so that such a job runs after its batch-mates.
@@ -185,8 +188,8 @@ def claim(session: Session, name: str, *, limit: int) -> list[Claimed]:
     moment = now()
     if buried := session.connection().execute(_BURY, {"name": name, "now": moment}).rowcount:
         session.connection().execute(_TALLY, {"name": name, "number": buried})
-    rows = session.connection().execute(_CLAIM, {"name": name, "now": moment, "limit": limit, "lease": _lease(moment)})
-    return [Claimed(*row) for row in rows]
+    given = {"name": name, "now": moment, "limit": limit, "lease": _lease(moment), "starting": starting}
+    return [Claimed(*row) for row in session.connection().execute(_CLAIM, given)]
 
 
 def start(session: Session, job: Claimed) -> Claimed | None:
@@ -216,9 +219,10 @@ def _named(batch: Sequence[Claimed]) -> dict[str, Any]:
 
 
 def release(session: Session, held: Sequence[Claimed]) -> None:
-    """Put leased jobs that were not started back, to be claimed at once by whoever comes."""
-    if held:
-        session.connection().execute(_RELEASE, [{"id": job.id, "fence": job.fence} for job in held])
+    """Put leased jobs that were not run back, to be claimed at once by whoever comes."""
+    given = [{"id": job.id, "fence": job.fence, "counted": int(job.started)} for job in held]
+    if given:
+        session.connection().execute(_RELEASE, given)
 
 
 def renew(session: Session, held: Sequence[Claimed]) -> None:
@@ -303,13 +307,16 @@ _BURY = text(
 )
 _CLAIM = text(
     f"""
-    WITH claimed AS (
-        UPDATE job SET state = 'running', fence = fence + 1, lease_until = :lease
-        WHERE id IN (SELECT id FROM job WHERE name = :name AND {_WAITING_CONDITION}
-                     ORDER BY priority, attempts, not_before LIMIT :limit FOR UPDATE SKIP LOCKED)
-        RETURNING *
+    WITH waiting AS (
+        SELECT id, attempts = 0 AND :starting AS started FROM job WHERE name = :name AND {_WAITING_CONDITION}
+        ORDER BY priority, attempts, not_before LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE job SET state = 'running', fence = fence + 1, lease_until = :lease,
+                       attempts = attempts + CAST(waiting.started AS integer)
+        FROM waiting WHERE job.id = waiting.id
+        RETURNING job.*, waiting.started
     )
-    SELECT id, name, payload, attempts, max_attempts, fence, request_id
+    SELECT id, name, payload, attempts, max_attempts, fence, request_id, started
     FROM claimed ORDER BY priority, attempts, not_before
     """
 )
@@ -336,7 +343,7 @@ _START_MANY = text(
 _FINISH_MANY = text(f"UPDATE job SET state = 'done', finished_at = :now, lease_until = NULL {_MINE}")
 _RELEASE = text(
     """
-    UPDATE job SET state = 'ready', lease_until = NULL
+    UPDATE job SET state = 'ready', lease_until = NULL, attempts = attempts - :counted
     WHERE id = :id AND fence = :fence AND state = 'running'
     """
 )

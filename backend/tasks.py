@@ -147,7 +147,7 @@ def run_batch(name: str, *, end: float = math.inf) -> int:
     """
     engine = engine_for("zw_worker")
     with transaction(engine) as session:
-        batch = jobs.claim(session, name, limit=_at_once(name))
+        batch = jobs.claim(session, name, limit=_at_once(name), starting=jobs.mixed_handler_of(name) is not None)
     with LeaseKeeper(batch) as keeper:
         left = run_together(name, batch) if time.monotonic() <= end else batch
         for position, job in enumerate(left):
@@ -183,7 +183,7 @@ def run_together(name: str, batch: Sequence[jobs.Claimed]) -> list[jobs.Claimed]
     attempts are made one by one.
     """
     mixed, handler = jobs.mixed_handler_of(name), jobs.batch_handler_of(name)
-    first = [job for job in batch if job.attempts == 0]
+    first = [job for job in batch if job.started or job.attempts == 0]
     if mixed is not None:
         if first:
             with log_context(job=name):
@@ -194,7 +194,7 @@ def run_together(name: str, batch: Sequence[jobs.Claimed]) -> list[jobs.Claimed]
                 _try_together(_of_payloads(handler), list(asked))
     else:
         return list(batch)
-    return [job for job in batch if job.attempts > 0]
+    return [job for job in batch if not job.started and job.attempts > 0]
 
 
 def _of_payloads(handler: jobs.BatchHandler) -> jobs.MixedHandler:
@@ -203,8 +203,10 @@ def _of_payloads(handler: jobs.BatchHandler) -> jobs.MixedHandler:
 
 def _try_together(handler: jobs.MixedHandler, asked: Sequence[jobs.Claimed]) -> None:
     """In one transaction; where that fails, one by one."""
-    with transaction(engine_for("zw_worker")) as session:
-        started = jobs.start_many(session, asked)
+    started = list(asked)
+    if not all(job.started for job in asked):
+        with transaction(engine_for("zw_worker")) as session:
+            started = jobs.start_many(session, asked)
     if not _done_together(handler, started):
         for job in started:
             with log_context(job_id=str(job.id), request_id=job.request_id or ""):

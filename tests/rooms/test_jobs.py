@@ -248,6 +248,34 @@ def test_jobs_of_many_requests_are_made_together_where_the_handler_sees_to_it(
     assert sorted(row.request_id for row in rows if row.name == "next") == ["one", "three", "two"]
 
 
+@pytest.fixture
+def mixed(monkeypatch: pytest.MonkeyPatch, handled: dict[str, Any]) -> None:
+    """Jobs of the name are made together, whoever asked for them."""
+
+    def handle_mixed(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
+        for job in batch:
+            jobs.handler_of(NAME)(session, **job.payload)
+        return {}
+
+    monkeypatch.setitem(jobs._mixed_handlers, NAME, handle_mixed)
+
+
+@pytest.mark.usefixtures("database", "mixed")
+def test_jobs_that_are_made_together_are_started_with_their_lease(handled: dict[str, Any]) -> None:
+    for number in range(3):
+        _enqueue(key=str(number), number=number)
+    assert tasks.run_batch(NAME, end=time.monotonic() - 1) == 3
+    assert set(_states().values()) == {("ready", 0)}, "what was not run has used up nothing"
+    handled["raises"] = _WorkerKilled()
+    with pytest.raises(_WorkerKilled):
+        tasks.run_batch(NAME)
+    handled["raises"] = None
+    _enqueue(key="new", number=3)
+    _pass_time(timedelta(hours=1))
+    assert tasks.run_batch(NAME) == 4
+    assert set(_states().values()) == {("done", 2), ("done", 1)}
+
+
 def test_of_a_batch_only_what_can_never_succeed_dies(
     database: str, handled: dict[str, Any], together: list[int]
 ) -> None:
