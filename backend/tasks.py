@@ -18,7 +18,7 @@ from celery import Celery
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from backend import jobs
+from backend import jobs, wakeups
 from backend.core.clock import CITY_TIME, now
 from backend.core.db import engine_for, transaction
 from backend.core.errors import ZhiwangError
@@ -36,7 +36,7 @@ PRUNE_EVERY_S = 3600
 PRUNED_AT_ONCE = 50_000
 WAKE_GAP_S = 0.5
 DONE_JOBS_KEPT = timedelta(days=7)
-SWEPT_EXPIRE_S = 60
+SWEPT_EXPIRE_S, WOKEN_EXPIRE_S = 60, 60
 DAILY_EVERY_S = 3600
 DAILY_JOB = "life.daily"
 REAP_JOB = "media.reap"
@@ -96,9 +96,16 @@ def run(name: str) -> None:
     its own. Jobs that were not begun when the turn has become long are given back before the task's time limit could
     end one in the middle.
     """
+    wakeups.begun(name)
     end = time.monotonic() + LONGEST_TURN_S
     if run_batch(name, end=end) >= _at_once(name) or time.monotonic() > end:
-        run.apply_async((name,), retry=False)
+        announce(name)
+
+
+def announce(name: str) -> None:
+    """Send a wake-up for a name, unless one is on its way. Raises where the broker is away."""
+    if wakeups.take(name):
+        run.apply_async((name,), expires=WOKEN_EXPIRE_S, retry=False)
 
 
 @celery.task(name="zhiwang.sweep")  # type: ignore[untyped-decorator]
@@ -107,7 +114,7 @@ def sweep() -> None:
     with Session(engine_for("zw_worker")) as session:
         names = jobs.waiting_names(session)
     for name in names:
-        run.apply_async((name,), expires=SWEPT_EXPIRE_S, retry=False)
+        announce(name)
 
 
 @celery.task(name="zhiwang.prune")  # type: ignore[untyped-decorator]
@@ -348,7 +355,7 @@ class BackgroundWaker:
     def _send(self, names: set[str]) -> None:
         for name in sorted(names):
             try:
-                run.apply_async((name,), retry=False)
+                announce(name)
             except Exception as error:  # the broker is away; the rows are safe and the sweeper will come
                 log.warning("wake-up not sent", job=name, exc_info=error)
                 return
