@@ -6,7 +6,7 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core.clock import now
-from backend.core.enums import Course, SourceType, TaskResult, TaskState, VerdictKind
+from backend.core.enums import Course, SourceType, TaskResult, TaskState
 from backend.core.errors import NotFound
 from backend.models import Document, Settlement, Verdict, Visit
 from backend.services import territory
@@ -60,8 +60,6 @@ def follow_answer(session: Session, *, visit_id: UUID) -> None:
 
 
 def _follow_answer(session: Session, visit: Visit, settled: Settlement) -> None:
-    """The record has been confirmed. Where a declaration says otherwise, the record's own case, if any, is the one
-    about the two of them."""
     verdict = session.get_one(Verdict, settled.verdict_id)
     reference = Reference(verdict.source_type, verdict.source_id, verdict.source_version)
     entry = sources.load_entries(session, [reference]).get(reference)
@@ -71,11 +69,8 @@ def _follow_answer(session: Session, visit: Visit, settled: Settlement) -> None:
     gone = verdict.superseded_at or settled.superseded_at
     if entry is None or gone or not sources.is_in_force(session, reference):
         return
-    declared = verdict.source_type is SourceType.DECLARATION
-    if declared and verdict.verdict is VerdictKind.SOURCES_DIFFER:
-        led = Led(Course.NONE, "confirmed_on_site")
-    else:
-        led = considering.follow(session, verdict, entry, settled)
-    if led.course is Course.NONE and not declared:
-        led = Led(Course.ACCEPTED, "confirmed_on_site")
+    led = considering.follow(session, verdict, entry, settled)
+    if led.course is Course.NONE:
+        declared = verdict.source_type is SourceType.DECLARATION
+        led = Led(Course.NONE if declared else Course.ACCEPTED, "confirmed_on_site", led.rule_id)
     settling.settle(session, verdict, led, decided_by=visit.answered_by)

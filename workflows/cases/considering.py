@@ -18,8 +18,6 @@ from workflows.cases.steps import SYSTEM, Change, append
 from workflows.routing import service as routing
 from workflows.routing.rules import Facts, RoutingDecision
 
-NEARBY_LIMIT = 200
-
 
 def consider(session: Session, *, verdict_id: UUID, table: routing.Table | None = None) -> None:
     """Open a case for a verdict where a rule asks for one, or come again to the case that is open for it.
@@ -117,6 +115,8 @@ def unasked(verdict: Verdict) -> Led:
 
 
 def _begin(session: Session, verdict: Verdict, entry: Entry, decision: RoutingDecision) -> Led:
+    if visits.confirmed_against(session, verdict):
+        return Led(Course.NONE, "confirmed_on_site", decision.rule_id)
     standard = routing.standard_of(session, decision)
     if decision.to_worker:
         visit = visits.ask(session, verdict, standard)
