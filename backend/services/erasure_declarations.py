@@ -8,9 +8,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel import Session
 
+from backend import jobs
 from backend.core.clock import now
 from backend.core.enums import DeclarationState, SourceType, WithdrawalReason
 from backend.services import audit, documents, sealing
+from backend.services.declarations import WITHDRAWN_JOB
 
 Counts = dict[str, int]
 
@@ -34,7 +36,8 @@ def written_since(session: Session, since: datetime, kinds: Collection[str]) -> 
 
 
 def forget(session: Session, declaration_ids: Iterable[UUID], *, actor: str) -> Counts:
-    """End declarations and empty them with their versions, evidence and notes. Emptied ones are left alone."""
+    """End declarations, with what they had led to, and empty them with their versions, evidence and notes. Emptied ones
+    are left alone."""
     ids = sorted(declaration_ids)
     if not ids:
         return {}
@@ -55,6 +58,7 @@ def forget(session: Session, declaration_ids: Iterable[UUID], *, actor: str) -> 
         object_type="declaration",
         entries=[(str(one), {}) for one in emptied],
     )
+    jobs.enqueue_many(session, [jobs.NewJob(WITHDRAWN_JOB, str(one), {"declaration_id": str(one)}) for one in emptied])
     session.expire_all()
     return counts
 

@@ -196,10 +196,11 @@ def test_a_channel_has_its_own_only_and_offices_see_their_territory_masked(
     assert code_of(put(api, stranger, UUID(made["id"]), body(ZHANG, later=1))) == (404, "not_found")
     assert api.post(f"{path}/withdraw", json={"reason": "mistake"}, headers=stranger).status_code == 404
     assert api.get("/declarations/v1/declarations", headers=stranger).json()["declarations"] == []
-    for headers in (portal, world.office("supervisor"), world.office("auditor")):
+    for headers in (portal, world.office("supervisor"), world.office("data_steward")):
         (listed,) = api.get("/declarations/v1/declarations", headers=headers).json()["declarations"]
         assert listed["fields"] == made["fields"]
     assert code_of(put(api, world.office("supervisor"), new_id(), body(ZHANG))) == (403, "forbidden")
+    assert code_of(api.get(path, headers=world.office("auditor"))) == (403, "forbidden")
     (stored,) = rows_of(Declaration, made["id"])
     assert stored.body == {}
     assert "张三丰".encode() not in stored.sealed
@@ -219,6 +220,8 @@ def test_who_is_erased_is_forgotten_here_too_and_can_be_told_before_what_he_decl
     owner = {name: ZHANG[name] for name in ("name", "id_type", "id_number", "phone")}
     home = declare(api, portal, body({"house_code": HOUSE_CODE, "address": ADDRESS, "owner": owner}, "house"))
     drain()
+    office = world.office("supervisor")
+    cases = {one["source"]["id"]: one["id"] for one in api.get("/cases/v1/cases", headers=office).json()["cases"]}
     steward, identity = world.office("data_steward"), {"id_type": "citizen_id", "id_number": ZHANG["id_number"]}
     asked = {"subject": identity, "reason": "subject_request"}
     made = api.post("/life/v1/access-requests", json=asked, headers=steward).json()
@@ -237,6 +240,13 @@ def test_who_is_erased_is_forgotten_here_too_and_can_be_told_before_what_he_decl
     assert (done["state"], done["report"]["declaration"], done["report"]["declaration_version"]) == ("done", 1, 1)
     ended = shown(api, portal, mine["id"])
     assert (ended["state"], ended["end_reason"], ended["fields"]) == ("withdrawn", "erased", {})
+    closed, open_still = (
+        api.get(f"/cases/v1/cases/{cases[one['id']]}", headers=office).json() for one in (mine, others)
+    )
+    assert (closed["state"], closed["outcome"]) == ("closed", "declaration_withdrawn")
+    assert open_still["outcome"] is None
+    (settled,) = api.get("/checks/v1/settlements", params={"declaration_id": mine["id"]}, headers=office).json()
+    assert settled["superseded_at"] is not None
     assert shown(api, portal, others["id"])["fields"]["name"] == "李*"
     assert "owner" not in shown(api, portal, home["id"])["fields"]
     sealed = {str(one): blob for one, blob in held("declaration_version", "declaration_id", "sealed")}
