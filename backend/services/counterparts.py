@@ -13,10 +13,11 @@ from backend.jobs import NewJob
 JOB = "workflows.crosscheck.counterparts"
 
 
-def job(source_type: SourceType, source_id: UUID, version: int) -> NewJob:
-    """Asks for the counterparts of a version of an entry to be checked again."""
+def job(source_type: SourceType, source_id: UUID, version: int, *, request_id: str | None = None) -> NewJob:
+    """Asks for the counterparts of a version of an entry to be checked again, for a request where that is not the
+    context's."""
     payload = {"source_type": source_type.value, "source_id": str(source_id), "source_version": version}
-    return NewJob(JOB, f"{source_type}:{source_id}:{version}:{new_id()}", payload)
+    return NewJob(JOB, f"{source_type}:{source_id}:{version}:{new_id()}", payload, request_id=request_id)
 
 
 class Version(NamedTuple):

@@ -190,6 +190,14 @@ def test_all_that_follows_names_the_request_of_each(session: Session, entries: E
     assert len(cases) == 2
 
 
+def test_of_two_events_in_a_batch_the_later_is_like_the_earlier(session: Session, entries: Entries) -> None:
+    earlier, later = entries.event(), entries.event(metres_north=10)
+    entries.edit(earlier)
+    considering_many.consider(session, asked([entries.verdict(later), entries.verdict(earlier)]))
+    (first,), (second,) = entries.cases_of(earlier), entries.cases_of(later)
+    assert (first.similar_to, second.similar_to) == (None, first.id)
+
+
 def test_entries_are_locked_in_the_order_of_a_push(
     session: Session, entries: Entries, monkeypatch: pytest.MonkeyPatch
 ) -> None:

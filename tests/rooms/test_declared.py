@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from backend.core.clock import now
 from backend.core.enums import DeclarationState, Kind, Role, SourceType, VerdictKind
 from backend.core.ids import new_id
-from backend.models import Declaration, DeclarationVersion, Verdict
+from backend.models import Declaration, DeclarationVersion, Job, Verdict
 from backend.models.base import Json
-from backend.services import declaration_schemas, records
+from backend.services import counterparts, declaration_schemas, records
 from backend.services.sealing import Vault
 from tests.people import new_account
 from tests.rooms.crosscheck_builders import ADDRESS, GRID, HOUSE_CODE, LI, ZHANG, Entries
@@ -120,6 +120,18 @@ def test_a_worker_is_sent_to_the_record_of_whom_a_declaration_is_about(session: 
     assert record == (person.id, 1)
     assert not visits.need_not_be_asked(session, known)
     assert visits.need_not_be_asked(session, unknown), "nobody has collected him"
+
+
+def test_each_request_has_its_own_counterparts_checked_again(session: Session, said: Declared) -> None:
+    people = [Entries(session).document(Kind.PERSON, fields) for fields in (ZHANG, LI)]
+    for fields in (ZHANG, LI):
+        said.one(fields, at=now())
+    requests = dict(zip(people, ("one", "two"), strict=True))
+    assert service.check(session, people, requests=requests) == {}
+    asked = session.exec(select(Job).where(Job.name == counterparts.JOB)).all()
+    assert {job.payload["source_id"]: job.request_id for job in asked} == {
+        str(source.id): request for source, request in requests.items()
+    }
 
 
 def test_a_what_if_sends_the_worker_where_a_look_would(session: Session, said: Declared) -> None:

@@ -106,9 +106,11 @@ def _with_nothing_open(session: Session, verdict_ids: Sequence[UUID]) -> list[UU
 def _decided(
     session: Session, verdicts: Iterable[Verdict], table: routing.Table
 ) -> Iterator[tuple[Verdict, Entry, RoutingDecision | None]]:
-    """What the routing table wants done for each whose entry can be read."""
+    """What the routing table wants done for each whose entry can be read, in the order of the entries' ids: who made an
+    entry earlier is not said to be like who made one later."""
     of = {Reference(one.source_type, one.source_id, one.source_version): one for one in verdicts}
-    for reference, entry in sources.load_entries(session, of).items():
+    found = sources.load_entries(session, of)
+    for reference, entry in sorted(found.items(), key=lambda one: one[0].id):
         yield of[reference], entry, table.decide(considering.facts_of(of[reference], entry))
 
 

@@ -72,7 +72,7 @@ def check(session: Session, sources: Iterable[Source], *, requests: Requests | N
     at = now().astimezone(CITY_TIME)
     decided = [(entry, decide(entry, gathered.known[entry.source], rules, at=at)) for entry in loaded.entries]
     write(session, Checked(decided, gathered.snapshots, version, at, requests=requests), vault=vault)
-    _ask_for_counterparts(session, loaded.entries, gathered)
+    _ask_for_counterparts(session, loaded.entries, gathered, requests or {})
     return loaded.refused
 
 
@@ -90,14 +90,15 @@ def _parsed(rules: bytes) -> Rules:
     return Rules.model_validate_json(rules)
 
 
-def _ask_for_counterparts(session: Session, entries: Sequence[Entry], gathered: Gathered) -> None:
+def _ask_for_counterparts(session: Session, entries: Sequence[Entry], gathered: Gathered, requests: Requests) -> None:
     """Have declarations checked again that are about the same as a record that is new or has changed."""
     declared = [
         entry.source
         for entry in entries
         if any(other.dataset == DECLARATIONS for other in gathered.known[entry.source].others)
     ]
-    jobs.enqueue_many(session, [counterparts.job(source.type, source.id, source.version) for source in declared])
+    asked = [counterparts.job(one.type, one.id, one.version, request_id=requests.get(one)) for one in declared]
+    jobs.enqueue_many(session, asked)
 
 
 def _without_verdict(session: Session, sources: Iterable[Source], rule_version: int) -> list[Source]:
