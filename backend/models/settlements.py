@@ -29,6 +29,7 @@ class Settlement(SQLModel, table=True):
         ),
         Index("uq_settlement_verdict_id", "verdict_id", unique=True, postgresql_where=text("decided_by IS NULL")),
         Index("ix_settlement_source_id", "source_id"),
+        Index("ix_settlement_visit_id", "visit_id", postgresql_where=text("visit_id IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
