@@ -57,7 +57,7 @@ CYCLES_LOOKED_FOR_AFTER = 50_000
 """Objects made and not freed; Python's own 700 are a few rows."""
 
 ABOUT = """
-织网网格数据后端：网格终端离线采集、随手拍、部门业务数据，在这里核对并转为 12345 案件。
+织网网格数据后端：网格终端离线采集、随手拍、自主申报、部门业务数据，在这里核对并转为 12345 案件。
 
 Field-data backend of a city grid. Start with `POST /auth/v1/login` or `POST /auth/v1/enrol`; every refusal is
 problem+json with a code of `docs/errors.md`.

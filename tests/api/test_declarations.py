@@ -106,6 +106,7 @@ def test_a_declaration_is_compared_with_the_departments_records_and_told_about(
     drain()
     closed = api.get(f"/cases/v1/cases/{case['id']}", headers=office).json()
     assert (closed["state"], closed["outcome"]) == ("closed", "declaration_withdrawn")
+    assert api.get("/overview/v1/counts").json()["declarations"] == {"in_force": 1, "withdrawn": 1}
 
 
 def test_the_same_again_changes_nothing_and_what_is_declared_later_is_the_next_version(

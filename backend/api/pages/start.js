@@ -1,8 +1,8 @@
 // Draws the counts of /overview/v1/counts and reads them again every five seconds while the page is seen.
 const GROUPS = {
   entries: "采集记录 Entries", mutations: "终端提交 Mutations", conflicts: "冲突 Conflicts", photos: "照片 Photos",
-  verdicts: "核对结论 Verdicts", reports: "随手拍 Reports", jobs: "任务 Jobs", devices: "终端 Devices",
-  business_records: "部门数据 Business records",
+  verdicts: "核对结论 Verdicts", reports: "随手拍 Reports", declarations: "自主申报 Declarations", jobs: "任务 Jobs",
+  devices: "终端 Devices", business_records: "部门数据 Business records",
 };
 const WORDS = {
   entries: { person: "人口", house: "房屋", organisation: "法人", component: "部件", event: "事件" },
@@ -10,12 +10,14 @@ const WORDS = {
   conflicts: { hard: "同一字段", soft: "已自动合并" },
   photos: { expected: "待上传", received: "已收到", processed: "已处理", failed: "失败" },
   verdicts: {
-    match: "一致", differs: "字段不一致", sources_differ: "多源不一致", name_differs: "名称不一致", ambiguous: "无法确定", not_found: "查无记录",
+    match: "一致", differs: "字段不一致", sources_differ: "多源不一致", name_differs: "名称不一致",
+    ambiguous: "无法确定", not_found: "查无记录",
     id_self_inconsistent: "证件号有误", address_unknown: "地址未登记", out_of_grid: "不在本网格",
     flag_conflict: "人户标记不符", moved: "已迁移或移位", duplicate: "重复", rental_hazard: "出租屋隐患",
     organisation_closed: "已注销仍经营", component_unknown: "部件未登记", class_unknown: "类别未知", accepted: "予以采信",
   },
   reports: { assembling: "收集中", submitted: "已提交" },
+  declarations: { in_force: "有效", withdrawn: "已撤回" },
   jobs: { ready: "等待", running: "执行中", done: "完成", dead: "失败待查" },
   devices: { enrolled: "已登记", waiting_changes: "未同步条数" },
   business_records: { population: "人口库", houses: "房屋库", organisations: "法人库", components: "部件库" },
