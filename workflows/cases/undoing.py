@@ -94,7 +94,7 @@ def _where_to(session: Session, verdict: Verdict) -> tuple[Entry, RoutingDecisio
     entry = sources.load_entries(session, [reference]).get(reference)
     if entry is None:
         raise NotFound
-    return entry, routing.decide(session, considering.facts_of(verdict, entry, asked=True))
+    return entry, routing.table_of(session).decide(considering.facts_of(verdict, entry, asked=True))
 
 
 def _standard(session: Session, key: tuple[str, str]) -> RegistrationStandard:

@@ -123,15 +123,15 @@ def _looked_at(session: Session, rule_set: RuleSet, sources: Sequence[Source]) -
     if not entries:
         return tally
     rules = rule_desk.rules_of(rule_set)
-    gathered = gather(session, entries, rules)
+    gathered, table = gather(session, entries, rules), routing.table_of(session)
     at = now().astimezone(CITY_TIME)
     for entry in entries:
         was, known = before[entry.source], gathered.known[entry.source]
         will = decide(entry, known, rules, at=at)
         asked = not can_be_looked_at(entry, known)
         courses = (
-            _course(session, entry, was.verdict, was.findings, asked=asked),
-            _course(session, entry, will.verdict, will.findings, asked=asked),
+            _course(table, entry, was.verdict, was.findings, asked=asked),
+            _course(table, entry, will.verdict, will.findings, asked=asked),
         )
         tally.add((entry.kind, entry.grid_id or "", was.verdict, will.verdict, *courses), entry.source.id)
     return tally
@@ -152,7 +152,9 @@ def can_be_looked_at(entry: Entry, known: Known) -> bool:
     return entry.kind is not Kind.EVENT and entry.source.type is SourceType.DOCUMENT and entry.grid_id is not None
 
 
-def _course(session: Session, entry: Entry, verdict: VerdictKind, findings: Iterable[str], *, asked: bool) -> Course:
+def _course(
+    table: routing.Table, entry: Entry, verdict: VerdictKind, findings: Iterable[str], *, asked: bool
+) -> Course:
     """Where the routing table leads from a verdict, as if nothing had been asked or opened before."""
     severity = entry.fields.get("severity")
     class_code = entry.fields.get("class_code")
@@ -167,7 +169,7 @@ def _course(session: Session, entry: Entry, verdict: VerdictKind, findings: Iter
         grid_id=entry.grid_id,
         asked=asked,
     )
-    decision = routing.decide(session, facts)
+    decision = table.decide(facts)
     if decision is not None:
         return Course.VISIT if decision.to_worker else Course.CASE
     good = entry.kind is not Kind.EVENT and verdict in (VerdictKind.MATCH, VerdictKind.ACCEPTED)

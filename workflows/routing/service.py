@@ -41,11 +41,6 @@ def table_of(session: Session) -> Table:
     return Table(table, {queue.code: queue.territory_code for queue in session.exec(select(CaseQueue))})
 
 
-def decide(session: Session, facts: rules.Facts) -> rules.RoutingDecision | None:
-    """Route one entry by the table in force."""
-    return table_of(session).decide(facts)
-
-
 def standard_of(session: Session, decision: rules.RoutingDecision) -> RegistrationStandard:
     """The standard that a decision names. `RoutingTableBroken` where there is none."""
     standard = session.get(RegistrationStandard, (decision.standard_scheme, decision.standard_code))
