@@ -16,9 +16,9 @@ from backend.core.enums import Kind, SourceType
 from backend.services import records
 from backend.services.records import StoredRow
 from backend.services.sealing import Vault
+from workflows.crosscheck.entries import Key, key_of
 from workflows.crosscheck.facts import DECLARATIONS, ENTRIES, Entry, Said
 
-Key = tuple[Kind, bytes | str]
 COUNTERPART = {SourceType.DOCUMENT: DECLARATIONS, SourceType.DECLARATION: ENTRIES}
 """Which of the two says something about an entry of a source."""
 
@@ -26,17 +26,12 @@ COUNTERPART = {SourceType.DOCUMENT: DECLARATIONS, SourceType.DECLARATION: ENTRIE
 def words(session: Session, asked: Sequence[tuple[Entry, records.Indexes]], vault: Vault) -> Iterator[Said]:
     """With at most two statements for each of the two, and the keys that are not known yet."""
     for source_type, dataset in COUNTERPART.items():
-        keys = {entry.source: _key(entry, indexes) for entry, indexes in asked if entry.source.type is source_type}
+        keys = {entry.source: key_of(entry, indexes) for entry, indexes in asked if entry.source.type is source_type}
         found = _latest(session, dataset, {key for key in keys.values() if key}, vault)
         for entry, _ in asked:
             key = keys.get(entry.source)
             if key in found:
                 yield Said(entry, dataset, *found[key])
-
-
-def _key(entry: Entry, indexes: records.Indexes) -> Key | None:
-    value = indexes.id_index or indexes.natural_key
-    return (entry.kind, value) if value else None
 
 
 def _latest(

@@ -21,6 +21,10 @@ MISSING, TOMBSTONE, ERASED = "source_missing", "source_deleted", "source_erased"
 """Why a source has nothing to check; reasons of discarded jobs."""
 
 
+Key = tuple[Kind, bytes | str]
+"""A kind, and the identity that entries of it share: a human's blind index, or the code of a thing."""
+
+
 @dataclass(slots=True)
 class Loaded:
     """The entries that can be checked, and for the other sources why not."""
@@ -94,6 +98,12 @@ def _reports(session: Session, sources: Sequence[Source], _: Vault) -> Iterable[
             fields = {**report.body, **told}
             since = report.submitted_at or report.opened_at
             yield source, Entry(source, Kind.EVENT, report.grid_id, fields, since, since)
+
+
+def key_of(entry: Entry, indexes: records.Indexes) -> Key | None:
+    """What the entry is about, by its own number; None where it has none."""
+    value = indexes.id_index or indexes.natural_key
+    return (entry.kind, value) if value else None
 
 
 def open_reports(session: Session, reports: Iterable[Report]) -> dict[UUID, dict[str, Any]]:

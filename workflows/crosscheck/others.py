@@ -13,14 +13,12 @@ from backend.core import statements
 from backend.core.enums import Kind, ReportState, SourceType
 from backend.models import Document, Report
 from backend.services import records
-from workflows.crosscheck.entries import moment_of, open_reports
+from workflows.crosscheck.entries import Key, key_of, moment_of, open_reports
 from workflows.crosscheck.facts import Entry, Neighbour, Source, place_of
 from workflows.crosscheck.ruleset import EventRules
 
 RING = 1
 """Cells around an event's own: at resolution 9 they reach at least 150 m in every direction."""
-
-Key = tuple[Kind, bytes | str]
 
 
 def twins_of(
@@ -39,10 +37,7 @@ def twins_of(
 
 def _key(entry: Entry, indexes: records.Indexes) -> Key | None:
     """A declaration says something about an entry, and repeats none."""
-    if entry.source.type is SourceType.DECLARATION:
-        return None
-    value = indexes.id_index or indexes.natural_key
-    return (entry.kind, value) if value else None
+    return None if entry.source.type is SourceType.DECLARATION else key_of(entry, indexes)
 
 
 def _documents_by_key(session: Session, keys: set[Key]) -> Mapping[Key, list[tuple[datetime, UUID]]]:
