@@ -14,7 +14,7 @@ from backend.services.sealing import seal_value
 from backend.services.sessions import Caller
 from workflows.cases import considering, settling, sources, visits
 from workflows.cases.errors import VisitDone
-from workflows.cases.settling import Led
+from workflows.cases.settling import Led, Settling
 from workflows.cases.settling_schemas import VisitAnswer, VisitAnswered
 from workflows.cases.sources import Reference
 
@@ -73,4 +73,4 @@ def _follow_answer(session: Session, visit: Visit, settled: Settlement) -> None:
     if led.course is Course.NONE:
         declared = verdict.source_type is SourceType.DECLARATION
         led = Led(Course.NONE if declared else Course.ACCEPTED, "confirmed_on_site", led.rule_id)
-    settling.settle(session, verdict, led, decided_by=visit.answered_by)
+    settling.settle(session, Settling(verdict, led), decided_by=visit.answered_by)

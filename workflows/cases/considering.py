@@ -1,18 +1,20 @@
 """What becomes of a verdict: it opens a case, comes again to one, finds a record in order, or ends what is no more."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import and_, or_, text
+from sqlalchemy import and_, or_
 from sqlmodel import Session, col, select
 
 from backend import jobs
+from backend.core import statements
 from backend.core.clock import now
 from backend.core.enums import Course, Kind, SourceType, TaskResult
 from backend.models import Case, CaseStep, Settlement, Verdict
 from backend.services.documents import merged_ids
 from workflows.cases import gone, opening, rules, settling, sources, visits
 from workflows.cases.opening import Opening
-from workflows.cases.settling import Led
+from workflows.cases.settling import Led, Settling
 from workflows.cases.sources import Entry, Reference
 from workflows.cases.steps import SYSTEM, Change, append
 from workflows.routing import service as routing
@@ -45,7 +47,7 @@ def consider(session: Session, *, verdict_id: UUID, table: routing.Table | None 
     if past.replaced or past.considered or not sources.is_in_force(session, reference):
         return
     if not settling.decided_by_a_person(session, verdict, past.standing):
-        settling.settle(session, verdict, follow(session, verdict, entry, past.standing, table=table))
+        settling.settle(session, Settling(verdict, follow(session, verdict, entry, past.standing, table=table)))
 
 
 def follow(
@@ -142,7 +144,13 @@ def facts_of(verdict: Verdict, entry: Entry, *, asked: bool = False) -> Facts:
 
 def lock_source(session: Session, source_id: UUID) -> None:
     """One verdict of an entry at a time, so that two versions cannot both find no open case."""
-    session.connection().execute(_LOCK, {"key": f"case:{source_id}"})
+    lock_sources(session, [source_id])
+
+
+def lock_sources(session: Session, source_ids: Iterable[UUID]) -> None:
+    """The same for many, in the order of their ids."""
+    keys = [f"case:{source_id}" for source_id in sorted(set(source_ids))]
+    statements.execute(session, _LOCK, {"keys": keys})
 
 
 def _open_case_for(session: Session, verdict: Verdict) -> Case | None:
@@ -200,4 +208,7 @@ def _last_found(session: Session, case: Case) -> str | None:
     ).first()
 
 
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+_LOCK = """
+    SELECT pg_advisory_xact_lock(hashtextextended(key, 0))
+    FROM unnest(%(keys)b::text[]) WITH ORDINALITY AS wanted (key, place) ORDER BY place
+"""

@@ -14,17 +14,13 @@ from sqlmodel import Session, col, select
 
 from backend import jobs
 from backend.core import statements
-from backend.core.clock import now
 from backend.core.enums import Course, SourceType
-from backend.core.ids import new_id
 from backend.core.logging import log_context
 from backend.models import Verdict
-from backend.services import audit
 from workflows.cases import considering, settling, sources
 from workflows.cases.opening import Opening, open_cases
-from workflows.cases.settling import Led
+from workflows.cases.settling import Led, Settling
 from workflows.cases.sources import Entry, Reference
-from workflows.cases.steps import SYSTEM
 from workflows.routing import service as routing
 from workflows.routing.rules import RoutingDecision
 
@@ -60,12 +56,11 @@ def consider(session: Session, batch: Sequence[Asked]) -> Mapping[int, str]:
     return refused
 
 
-def _lock(session: Session, verdicts: Iterable[Verdict]) -> None:
-    """What `considering.lock_source` and `sources.is_in_force` lock, for all."""
-    given = sorted({(verdict.source_id, verdict.source_type) for verdict in verdicts})
-    statements.execute(session, _LOCK_SOURCES, {"keys": [f"case:{source_id}" for source_id, _ in given]})
-    records = [source_id for source_id, source_type in given if source_type is SourceType.DOCUMENT]
-    statements.execute(session, _KEEP_RECORDS, {"ids": records})
+def _lock(session: Session, verdicts: Collection[Verdict]) -> None:
+    """What `considering.consider` locks, for all: the sources, and the records as they are."""
+    considering.lock_sources(session, [verdict.source_id for verdict in verdicts])
+    records = {verdict.source_id for verdict in verdicts if verdict.source_type is SourceType.DOCUMENT}
+    statements.execute(session, _KEEP_RECORDS, {"ids": sorted(records)})
 
 
 def _follow_together(
@@ -75,17 +70,18 @@ def _follow_together(
     ids."""
     quiet = [verdicts[one] for one in _with_nothing_open(session, _alone(verdicts.values()))]
     requests = {one.verdict_id: one.request_id for one in batch}
-    led, openings = {}, []
+    settled, openings = [], []
     for verdict, entry, decision in _decided(session, quiet, table):
         if decision is None:
-            led[verdict.id] = considering.unasked(verdict)
+            settled.append(Settling(verdict, considering.unasked(verdict), requests[verdict.id]))
         elif not decision.to_worker:
             standard = routing.standard_of(session, decision)
             openings.append(Opening(verdict, entry, decision, standard, requests[verdict.id]))
     for one, case in zip(openings, open_cases(session, openings), strict=True):
-        led[one.verdict.id] = Led(Course.CASE, "rule", one.decision.rule_id, case.id)
-    _settle(session, [verdicts[one] for one in led], led, requests)
-    return set(led)
+        led = Led(Course.CASE, "rule", one.decision.rule_id, case.id)
+        settled.append(Settling(one.verdict, led, one.request_id))
+    settling.settle_many(session, settled)
+    return {one.verdict.id for one in settled}
 
 
 def _alone(verdicts: Collection[Verdict]) -> list[UUID]:
@@ -114,37 +110,6 @@ def _decided(
         yield of[reference], entry, table.decide(considering.facts_of(of[reference], entry))
 
 
-def _settle(
-    session: Session, verdicts: Sequence[Verdict], led: Mapping[UUID, Led], requests: Mapping[UUID, str | None]
-) -> None:
-    """`settling.settle` for many."""
-    if not verdicts:
-        return
-    ids = [new_id() for _ in verdicts]
-    named = {
-        "ids": ids,
-        "verdicts": [verdict.id for verdict in verdicts],
-        "sources": [verdict.source_id for verdict in verdicts],
-        "courses": [led[verdict.id].course.value for verdict in verdicts],
-        "reasons": [led[verdict.id].reason for verdict in verdicts],
-        "rules": [led[verdict.id].rule_id for verdict in verdicts],
-        "cases": [led[verdict.id].case_id for verdict in verdicts],
-        "at": now(),
-    }
-    statements.execute(session, _SUPERSEDE, named)
-    statements.execute(session, _SETTLE, named)
-    audit.record_many(
-        session,
-        actor=SYSTEM,
-        action=settling.SETTLED,
-        object_type="settlement",
-        entries=[
-            (str(one), settling.audited(verdict, led[verdict.id])) for one, verdict in zip(ids, verdicts, strict=True)
-        ],
-        requests=[requests[verdict.id] for verdict in verdicts],
-    )
-
-
 _LOCK_SOURCES = """
     SELECT pg_advisory_xact_lock(hashtextextended(key, 0))
     FROM unnest(%(keys)b::text[]) WITH ORDINALITY AS wanted (key, place) ORDER BY place
@@ -161,20 +126,4 @@ _QUIET = """
       AND NOT EXISTS (SELECT FROM case_step step WHERE step.verdict_id = v.id)
       AND NOT EXISTS (SELECT FROM case_file open WHERE open.source_id = v.source_id AND open.closed_at IS NULL)
       AND NOT EXISTS (SELECT FROM document joined WHERE joined.merged_into = v.source_id)
-"""
-_SUPERSEDE = """
-    UPDATE settlement SET superseded_at = %(at)s
-    FROM unnest(%(sources)b::uuid[]) AS made (source_id)
-    WHERE settlement.source_type = 'document' AND settlement.source_id = made.source_id
-      AND settlement.superseded_at IS NULL
-"""
-_SETTLE = """
-    INSERT INTO settlement (id, verdict_id, source_type, source_id, source_version, kind, grid_id, rule_version,
-                            course, reason, routing_rule_id, case_id, created_at)
-    SELECT made.id, v.id, v.source_type, v.source_id, v.source_version, v.kind, v.grid_id, v.rule_version,
-           made.course, made.reason, made.rule_id, made.case_id, %(at)s
-    FROM unnest(%(ids)b::uuid[], %(verdicts)b::uuid[], %(courses)b::text[], %(reasons)b::text[],
-                %(rules)b::integer[], %(cases)b::uuid[])
-         AS made (id, verdict_id, course, reason, rule_id, case_id)
-    JOIN verdict v ON v.id = made.verdict_id
 """

@@ -1,7 +1,9 @@
 """What a verdict led to, written down: accepted, a look on site, a case, or nothing (认定)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, exists
@@ -14,9 +16,6 @@ from backend.core.ids import new_id
 from backend.models import CaseStep, Settlement, Verdict
 from backend.services import audit
 from workflows.cases.steps import SYSTEM
-
-SETTLED = "settled"
-"""What the trail calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,57 +61,64 @@ def decided_by_a_person(session: Session, verdict: Verdict, standing: Settlement
     return session.get_one(Verdict, standing.verdict_id).verdict is verdict.verdict
 
 
-def settle(
-    session: Session,
-    verdict: Verdict,
-    led: Led,
-    *,
-    decided_by: UUID | None = None,
-    note: bytes | None = None,
-    settlement_id: UUID | None = None,
-) -> Settlement:
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """A verdict and where it led, the request that this follows from where it is not the context's, and what a person
+    wrote who decided so."""
+
+    verdict: Verdict
+    led: Led
+    request_id: str | None = None
+    note: bytes | None = None
+    settlement_id: UUID = field(default_factory=new_id)
+
+
+def settle(session: Session, settling: Settling, *, decided_by: UUID | None = None) -> Settlement:
     """Put a settlement in the place of the one in force. The caller holds the lock of the source."""
-    moment = supersede(session, verdict.source_type, verdict.source_id)
-    settled = Settlement(
-        id=settlement_id or new_id(),
-        verdict_id=verdict.id,
-        source_type=verdict.source_type,
-        source_id=verdict.source_id,
-        source_version=verdict.source_version,
-        kind=verdict.kind,
-        grid_id=verdict.grid_id,
-        rule_version=verdict.rule_version,
-        course=led.course,
-        reason=led.reason,
-        routing_rule_id=led.rule_id,
-        case_id=led.case_id,
-        visit_id=led.visit_id,
-        decided_by=decided_by,
-        note=note,
-        created_at=moment,
-    )
-    session.add(settled)
-    session.flush()
-    audit.record(
+    settle_many(session, [settling], decided_by=decided_by)
+    return session.get_one(Settlement, settling.settlement_id)
+
+
+def settle_many(session: Session, settled: Sequence[Settling], *, decided_by: UUID | None = None) -> None:
+    """The same for different entries."""
+    if not settled:
+        return
+    session.flush()  # a case or a look that was just begun is named
+    moment = now()
+    supersede(session, [(one.verdict.source_type, one.verdict.source_id) for one in settled], at=moment)
+    statements.execute(session, _SETTLE, {**_columns(settled), "by": decided_by, "at": moment})
+    named = any(one.request_id for one in settled)
+    audit.record_many(
         session,
         actor=str(decided_by or SYSTEM),
-        action=SETTLED,
+        action="settled",
         object_type="settlement",
-        object_id=str(settled.id),
-        **audited(verdict, led),
+        entries=[(str(one.settlement_id), _audited(one)) for one in settled],
+        requests=[one.request_id for one in settled] if named else None,
     )
-    return settled
 
 
-def supersede(session: Session, source_type: SourceType, source_id: UUID) -> datetime:
-    """Take what an entry is settled as out of force; gives the moment."""
-    moment = now()
-    statements.execute(session, _SUPERSEDE, {"type": source_type.value, "id": source_id, "at": moment})
-    return moment
+def supersede(session: Session, entries: Sequence[tuple[SourceType, UUID]], *, at: datetime) -> None:
+    """Take what these entries are settled as out of force. The caller holds their locks."""
+    types, sources = [source_type.value for source_type, _ in entries], [source_id for _, source_id in entries]
+    statements.execute(session, _SUPERSEDE, {"types": types, "sources": sources, "at": at})
 
 
-def audited(verdict: Verdict, led: Led) -> dict[str, str]:
-    """What the trail keeps of a settlement."""
+def _columns(settled: Sequence[Settling]) -> dict[str, Any]:
+    return {
+        "ids": [one.settlement_id for one in settled],
+        "verdicts": [one.verdict.id for one in settled],
+        "courses": [one.led.course.value for one in settled],
+        "reasons": [one.led.reason for one in settled],
+        "rules": [one.led.rule_id for one in settled],
+        "cases": [one.led.case_id for one in settled],
+        "visits": [one.led.visit_id for one in settled],
+        "notes": [one.note for one in settled],
+    }
+
+
+def _audited(settling: Settling) -> dict[str, str]:
+    verdict, led = settling.verdict, settling.led
     return {
         "source": f"{verdict.source_type.value}:{verdict.source_id}",
         "verdict": str(verdict.id),
@@ -123,5 +129,17 @@ def audited(verdict: Verdict, led: Led) -> dict[str, str]:
 
 _SUPERSEDE = """
     UPDATE settlement SET superseded_at = %(at)s
-    WHERE source_type = %(type)s::text AND source_id = %(id)s AND superseded_at IS NULL
+    FROM unnest(%(types)b::text[], %(sources)b::uuid[]) AS made (source_type, source_id)
+    WHERE settlement.source_type = made.source_type AND settlement.source_id = made.source_id
+      AND settlement.superseded_at IS NULL
+"""
+_SETTLE = """
+    INSERT INTO settlement (id, verdict_id, source_type, source_id, source_version, kind, grid_id, rule_version,
+                            course, reason, routing_rule_id, case_id, visit_id, decided_by, note, created_at)
+    SELECT made.id, v.id, v.source_type, v.source_id, v.source_version, v.kind, v.grid_id, v.rule_version,
+           made.course, made.reason, made.rule_id, made.case_id, made.visit_id, %(by)s::uuid, made.note, %(at)s
+    FROM unnest(%(ids)b::uuid[], %(verdicts)b::uuid[], %(courses)b::text[], %(reasons)b::text[],
+                %(rules)b::integer[], %(cases)b::uuid[], %(visits)b::uuid[], %(notes)b::bytea[])
+         AS made (id, verdict_id, course, reason, rule_id, case_id, visit_id, note)
+    JOIN verdict v ON v.id = made.verdict_id
 """

@@ -16,7 +16,7 @@ from backend.services.settlement_schemas import SettlementOut
 from workflows.cases import considering, settling, sources, visits
 from workflows.cases.errors import SettlementNotPossible, SettlementReplaced
 from workflows.cases.opening import Opening, open_case
-from workflows.cases.settling import Led
+from workflows.cases.settling import Led, Settling
 from workflows.cases.settling_schemas import Undo
 from workflows.cases.sources import Entry, Reference
 from workflows.routing import service as routing
@@ -46,8 +46,8 @@ def undo(session: Session, *, caller: Caller, settlement_id: UUID, asked: Undo) 
     _check_possible(session, found, verdict, asked.instead)
     new = new_id()
     note = seal_value(session, found.source_id.bytes, asked.note, context=new.bytes)
-    led = Led(asked.instead, asked.reason)
-    settled = settling.settle(session, verdict, led, decided_by=caller.account_id, note=note, settlement_id=new)
+    made = Settling(verdict, Led(asked.instead, asked.reason), note=note, settlement_id=new)
+    settled = settling.settle(session, made, decided_by=caller.account_id)
     jobs.enqueue(session, CARRY_OUT_JOB, key=str(settled.id), settlement_id=str(settled.id))
     return SettlementOut.model_validate(settled)
 

@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlmodel import Session, col, select
 
 from backend import jobs
+from backend.core.clock import now
 from backend.core.enums import DeclarationState, SourceType, TaskResult
 from backend.models import Case, Declaration
 from workflows.cases import considering, gone, settling, visits
@@ -27,4 +28,4 @@ def end_of_declaration(session: Session, *, declaration_id: UUID) -> None:
     for case in session.exec(query).all():
         gone.close(session, case, reason=REASON, outcome=REASON)
     visits.end(session, SourceType.DECLARATION, declaration_id, TaskResult.WITHDRAWN)
-    settling.supersede(session, SourceType.DECLARATION, declaration_id)
+    settling.supersede(session, [(SourceType.DECLARATION, declaration_id)], at=now())
