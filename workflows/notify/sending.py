@@ -18,7 +18,7 @@ from backend.models import Citizen, Device, Notice, WechatMessage
 from backend.services import audit
 from backend.services.sealing import open_value
 from workflows.notify.push import PushAway, PushResult, TargetKind, Wake, push_service
-from workflows.notify.service import SEND_JOB, RecipientType
+from workflows.notify.service import SEND_JOB, RecipientType, can_be_woken
 from workflows.notify.templates import render
 from workflows.notify.wechat import WechatAway, wechat_api
 
@@ -83,11 +83,7 @@ def _to_devices(session: Session, notice: Notice) -> str:
 
 
 def _reachable(session: Session, account_id: UUID) -> Sequence[Device]:
-    return session.exec(
-        select(Device).where(
-            Device.account_id == account_id, col(Device.revoked_at).is_(None), col(Device.push_target).is_not(None)
-        )
-    ).all()
+    return session.exec(select(Device).where(Device.account_id == account_id, *can_be_woken())).all()
 
 
 def _wake(session: Session, device: Device, notice: Notice) -> PushResult | PushAway:

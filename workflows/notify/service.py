@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, tuple_, update
+from sqlalchemy import ColumnElement, func, tuple_, update
 from sqlmodel import Session, col, select
 
 from backend import jobs
@@ -68,7 +68,7 @@ def tell_many(session: Session, told: Sequence[Told]) -> None:
     assert {one.template for one in told} <= TEMPLATES.keys()
     if not told:
         return
-    ids, waking = [new_id() for _ in told], _can_be_woken(session, [one.recipient for one in told])
+    ids, waking = [new_id() for _ in told], _reachable_among(session, [one.recipient for one in told])
     named = {
         "ids": ids,
         "types": [one.recipient.type.value for one in told],
@@ -90,9 +90,16 @@ def tell_many(session: Session, told: Sequence[Told]) -> None:
     )
 
 
-def _can_be_woken(session: Session, recipients: Collection[Recipient]) -> set[Recipient]:
+def can_be_woken() -> tuple[ColumnElement[bool], ...]:
+    """What a handheld must be for a wake-up to be sent to it."""
+    return col(Device.revoked_at).is_(None), col(Device.push_target).is_not(None)
+
+
+def _reachable_among(session: Session, recipients: Collection[Recipient]) -> set[Recipient]:
     accounts = [one.id for one in recipients if one.type is RecipientType.ACCOUNT]
-    reachable = {account for (account,) in statements.rows(session, _REACHABLE, {"accounts": accounts})}
+    reachable = set(
+        session.exec(select(Device.account_id).where(col(Device.account_id).in_(accounts), *can_be_woken()))
+    )
     return {one for one in recipients if one.type is RecipientType.CITIZEN or one.id in reachable}
 
 
@@ -219,10 +226,6 @@ def _view(notice: Notice) -> NoticeView:
     )
 
 
-_REACHABLE = """
-    SELECT DISTINCT account_id FROM device
-    WHERE account_id = ANY(%(accounts)b::uuid[]) AND revoked_at IS NULL AND push_target IS NOT NULL
-"""
 _WRITE = """
     INSERT INTO notice (id, recipient_type, recipient_id, key, template, payload, created_at, send_result)
     SELECT id, recipient_type, recipient_id, key, template, CAST(payload AS json), %(now)s, result
