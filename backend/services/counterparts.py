@@ -37,25 +37,18 @@ def declarations_about(session: Session, document_id: UUID) -> list[Version]:
     return [Version(*row) for row in statements.rows(session, _DECLARATIONS, {"id": document_id})]
 
 
-_RECORDS = """
+_ABOUT_THE_SAME = """
     SELECT id, version FROM (
-        SELECT d.id, d.version, d.updated_at FROM declaration said
-        JOIN document d ON d.id_index = said.id_index AND d.kind = said.kind AND NOT d.deleted
+        SELECT d.id, d.version, d.{at} FROM {said} said
+        JOIN {table} d ON d.id_index = said.id_index AND d.kind = said.kind AND {living}
         WHERE said.id = %(id)s
         UNION
-        SELECT d.id, d.version, d.updated_at FROM declaration said
-        JOIN document d ON d.kind = said.kind AND d.natural_key = said.natural_key AND NOT d.deleted
+        SELECT d.id, d.version, d.{at} FROM {said} said
+        JOIN {table} d ON d.kind = said.kind AND d.natural_key = said.natural_key AND {living}
         WHERE said.id = %(id)s) AS found
-    ORDER BY updated_at DESC, id
+    ORDER BY {at} DESC, id
 """
-_DECLARATIONS = """
-    SELECT id, version FROM (
-        SELECT d.id, d.version, d.declared_at FROM document said
-        JOIN declaration d ON d.id_index = said.id_index AND d.kind = said.kind AND d.state = 'in_force'
-        WHERE said.id = %(id)s
-        UNION
-        SELECT d.id, d.version, d.declared_at FROM document said
-        JOIN declaration d ON d.kind = said.kind AND d.natural_key = said.natural_key AND d.state = 'in_force'
-        WHERE said.id = %(id)s) AS found
-    ORDER BY declared_at DESC, id
-"""
+_RECORDS = _ABOUT_THE_SAME.format(said="declaration", table="document", living="NOT d.deleted", at="updated_at")
+_DECLARATIONS = _ABOUT_THE_SAME.format(
+    said="document", table="declaration", living="d.state = 'in_force'", at="declared_at"
+)
