@@ -285,7 +285,7 @@ def _ready(
         waiting = review.ask_waiting(session, created, device_id=author.device_id).rows()
     settled = [held_id for document_id, held_id in waiting if document_id in created]
     written = [(str(entry.document_id), _noted(entry)) for entry in batch.versions]
-    asked = [requests.get(entry.document_id) for entry in batch.versions] if requests else None
+    asked = [(requests or {}).get(entry.document_id) for entry in batch.versions]
     refused = [(str(row.document_id), {"code": row.code.value}) for row in held]
 
     def write() -> None:

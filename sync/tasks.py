@@ -18,28 +18,29 @@ from sync.service import Published
 
 @jobs.handler("sync.project_case")
 def project_case(session: Session, case_id: str) -> None:
-    """Publish a case as it stands now. Running again, late or out of order, publishes the same.
-
-    The lock comes before the read: of two runs at once, the later one must not publish what it read earlier.
-    """
-    lock(session, [UUID(case_id)])
-    case = session.get(Case, UUID(case_id))
-    if case is None:
+    """Publish a case as it stands now. Running again, late or out of order, publishes the same."""
+    if not _publish_cases(session, {UUID(case_id): None}):
         raise jobs.Discard("case_unknown")
-    if case.grid_id is None:  # of a report outside all grids: there is no handheld to tell
-        return
-    service.publish(session, kind=Kind.CASE, document_id=case.id, grid_id=case.grid_id, fields=_outcome(case))
 
 
 @jobs.mixed_handler("sync.project_case")
 def project_cases(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
-    """Publish many cases, each once, as they stand now."""
+    """The same for many, each published once."""
     wanted = [UUID(job.payload["case_id"]) for job in batch]
-    lock(session, wanted)
-    cases = {case.id: case for case in session.exec(select(Case).where(col(Case.id).in_(wanted)))}
-    found = [Published(case.id, case.grid_id, _outcome(case)) for case in cases.values() if case.grid_id is not None]
-    service.publish_many(session, Kind.CASE, found, requests=_requests(wanted, batch))
-    return {place: "case_unknown" for place, case_id in enumerate(wanted) if case_id not in cases}
+    known = _publish_cases(session, _requests(wanted, batch))
+    return {place: "case_unknown" for place, case_id in enumerate(wanted) if case_id not in known}
+
+
+def _publish_cases(session: Session, requests: Mapping[UUID, str | None]) -> set[UUID]:
+    """Publish those of these cases that there are, and give their ids; outside all grids there is nobody to tell.
+
+    The lock comes before the read: of two runs at once, the later one must not publish what it read earlier.
+    """
+    lock(session, requests)
+    cases = session.exec(select(Case).where(col(Case.id).in_(requests))).all()
+    found = [Published(case.id, case.grid_id, _outcome(case)) for case in cases if case.grid_id is not None]
+    service.publish_many(session, Kind.CASE, found, requests=requests)
+    return {case.id for case in cases}
 
 
 @jobs.handler("sync.project_verification")
@@ -67,23 +68,26 @@ def project_check(session: Session, case_id: str, version: int) -> None:
 
 @jobs.handler("sync.project_visit")
 def project_visit(session: Session, visit_id: str) -> None:
-    """Publish a look on site as it stands now, as a task. Locked first, like a case."""
-    lock(session, [UUID(visit_id)])
-    task = handed_tasks.visit(session, UUID(visit_id))
-    if task is None:
+    """Publish a look on site as it stands now, as a task."""
+    if not _publish_visits(session, {UUID(visit_id): None}):
         raise jobs.Discard("visit_unknown")
-    _publish_task(session, task)
 
 
 @jobs.mixed_handler("sync.project_visit")
 def project_visits(session: Session, batch: Sequence[jobs.Claimed]) -> Mapping[int, str]:
-    """Publish many looks on site, each once, as they stand now."""
+    """The same for many, each published once."""
     wanted = [UUID(job.payload["visit_id"]) for job in batch]
-    lock(session, wanted)
-    tasks = {visit_id: handed_tasks.visit(session, visit_id) for visit_id in wanted}
-    found = [Published(task.id, task.grid_id, task.fields) for task in tasks.values() if task is not None]
-    service.publish_many(session, Kind.TASK, found, requests=_requests(wanted, batch))
-    return {place: "visit_unknown" for place, visit_id in enumerate(wanted) if tasks[visit_id] is None}
+    known = _publish_visits(session, _requests(wanted, batch))
+    return {place: "visit_unknown" for place, visit_id in enumerate(wanted) if visit_id not in known}
+
+
+def _publish_visits(session: Session, requests: Mapping[UUID, str | None]) -> set[UUID]:
+    """Publish those of these looks that there are, locked first like cases, and give their ids."""
+    lock(session, requests)
+    tasks = [task for visit_id in requests if (task := handed_tasks.visit(session, visit_id)) is not None]
+    found = [Published(task.id, task.grid_id, task.fields) for task in tasks]
+    service.publish_many(session, Kind.TASK, found, requests=requests)
+    return {task.id for task in tasks}
 
 
 @jobs.handler("sync.republish")

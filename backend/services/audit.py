@@ -50,11 +50,11 @@ def record_many(
 ) -> None:
     """Append entries of one action with one statement; each is an object id and its detail.
 
-    `requests` are the ids of the requests they come from, where these are not all that of the context.
+    `requests` are the ids of the requests they come from; where there is none it is the context's.
     """
     if not entries:
         return
-    moment = now()
+    moment, request_id = now(), structlog.contextvars.get_contextvars().get("request_id")
     action = _lawful("an action", "action", action)
     actor, object_type = _lawful(action, "actor", actor), _lawful(action, "object_type", object_type)
     execute(
@@ -65,7 +65,7 @@ def record_many(
             "actor": actor,
             "action": action,
             "object_type": object_type,
-            "requests": requests or [structlog.contextvars.get_contextvars().get("request_id")] * len(entries),
+            "requests": [asked or request_id for asked in requests or [None] * len(entries)],
             "ids": [new_id() for _ in entries],
             "objects": [_lawful(action, "object_id", object_id) for object_id, _ in entries],
             "details": [msgspec.json.encode(_lawful_detail(action, detail)).decode() for _, detail in entries],

@@ -87,14 +87,13 @@ def settle_many(session: Session, settled: Sequence[Settling], *, decided_by: UU
     moment = now()
     supersede(session, [(one.verdict.source_type, one.verdict.source_id) for one in settled], at=moment)
     statements.execute(session, _SETTLE, {**_columns(settled), "by": decided_by, "at": moment})
-    named = any(one.request_id for one in settled)
     audit.record_many(
         session,
         actor=str(decided_by or SYSTEM),
         action="settled",
         object_type="settlement",
         entries=[(str(one.settlement_id), _audited(one)) for one in settled],
-        requests=[one.request_id for one in settled] if named else None,
+        requests=[one.request_id for one in settled],
     )
 
 

@@ -48,14 +48,13 @@ def append_many(session: Session, changes: Sequence[Change]) -> None:
     session.flush()
     for (actor, action), some in groupby(changes, key=lambda change: (change.actor, change.edge.action.value)):
         same = list(some)
-        named = any(change.request_id for change in same)
         audit.record_many(
             session,
             actor=actor,
             action=f"case_{action}",
             object_type="case",
             entries=[(str(change.case.id), _audited(change)) for change in same],
-            requests=[change.request_id for change in same] if named else None,
+            requests=[change.request_id for change in same],
         )
     jobs.enqueue_many(session, [job for change in changes for job in _told(change)])
 
